@@ -1,0 +1,450 @@
+"""The experiment's settings: typed, frozen, validated once, before any job starts.
+
+This file is the only definition of what a setting means. ``parse_settings`` turns the merged
+configuration mapping into :class:`Settings`; every error is one sentence that names the key, its
+value, what is allowed and the nearest valid name. Importing it does not import torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    model_validator,
+)
+
+from hybridflow.errors import UserError
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+RESERVED_NAMES = ("reference", "figures", "logs", "benchmarks", "tensorboard")
+S = typing.TypeVar("S", bound="Section")
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-3`` (no dot) as text; everybody who writes it means the number."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError("must be a number") from None
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be finite")
+    return value
+
+
+def _not_reserved(value: str) -> str:
+    if value in RESERVED_NAMES:
+        raise ValueError(f"is taken by a folder of the results ({', '.join(RESERVED_NAMES)})")
+    return value
+
+
+Int = Annotated[int, Strict()]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, Strict()]
+Float = Annotated[float, BeforeValidator(_number), AfterValidator(_finite)]
+PositiveInt = Annotated[Int, Field(ge=1)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+Share = Annotated[Float, Field(ge=0, le=1)]
+Fraction = Annotated[Float, Field(ge=0, lt=1)]
+Name = Annotated[Text, Field(pattern=NAME_PATTERN), AfterValidator(_not_reserved)]
+
+
+class Section(BaseModel):
+    """A mapping of the configuration: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSettings(Section):
+    """Where the images come from."""
+
+    source: Literal["cifar10", "folder"] = "cifar10"
+    url: Text = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+    archive: Text | None = None
+    folder: Text | None = None
+
+    @model_validator(mode="after")
+    def _folder_is_given(self) -> DatasetSettings:
+        if self.source == "folder" and self.folder is None:
+            raise ValueError("folder must name a directory with train/ and test/ when source is 'folder'")
+        return self
+
+
+class CouplingSettings(Section):
+    """Coupling networks of the flow; one ``mid_channels`` a scale."""
+
+    mid_channels: tuple[Annotated[Int, Field(ge=2)], ...] = (48, 48, 48)
+    depth: PositiveInt = 7
+    growth: PositiveInt = 64
+    attention: Bool = True
+    batch_norm: Bool = True
+
+
+class DequantizationSettings(Section):
+    """From integers to reals: a flow conditioned on the image, or uniform noise."""
+
+    kind: Literal["variational", "uniform"] = "variational"
+    steps: PositiveInt = 4
+    mid_channels: PositiveInt = 64
+    context_channels: PositiveInt = 64
+    depth: PositiveInt = 4
+    growth: PositiveInt = 64
+
+
+class FlowSettings(Section):
+    """The generator. The defaults are DenseFlow-74-10."""
+
+    family: Literal["denseflow"] = "denseflow"
+    units: tuple[PositiveInt, ...] = (6, 4, 1)
+    steps_per_unit: tuple[PositiveInt, ...] = (5, 6, 20)
+    growth_rate: Annotated[Int, Field(ge=0)] = 10
+    coupling: CouplingSettings = CouplingSettings()
+    dequantization: DequantizationSettings = DequantizationSettings()
+
+    @model_validator(mode="after")
+    def _one_entry_per_scale(self) -> FlowSettings:
+        scales = len(self.units)
+        if not 1 <= scales <= 4:
+            raise ValueError(f"units must have 1 to 4 entries, one per scale, not {scales} (32x32 images)")
+        for key, entries in (
+            ("steps_per_unit", self.steps_per_unit),
+            ("coupling.mid_channels", self.coupling.mid_channels),
+        ):
+            if len(entries) != scales:
+                raise ValueError(f"{key} has {len(entries)} entries but units has {scales}: one per scale is needed")
+        if self.growth_rate == 0 and max(self.units) > 1:
+            raise ValueError("growth_rate must be at least 1 when a scale has more than one unit")
+        return self
+
+
+class DiscriminatorSettings(Section):
+    """A discriminator's architecture; ``width`` is the channel count of its first convolution."""
+
+    kind: Literal["dcgan", "resnet18"]
+    width: PositiveInt
+
+
+class OptimizerSettings(Section):
+    """A first-order optimiser of torch.optim."""
+
+    name: Literal["adam", "adamax", "adamw"] = "adamax"
+    lr: PositiveFloat = 1e-3
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: Annotated[Float, Field(ge=0)] = 0.0
+
+
+class AugmentationSettings(Section):
+    """Random changes of a training image: flip, edge padding, translation, centre crop."""
+
+    horizontal_flip: Bool = True
+    pad: Annotated[Int, Field(ge=0, le=16)] = 2
+    translate: Annotated[Float, Field(ge=0, le=0.5)] = 0.04
+
+
+class FinalPhaseSettings(Section):
+    """Training at one low learning rate after the scheduled epochs."""
+
+    epochs: Annotated[Float, Field(ge=0)] = 20.0
+    lr: PositiveFloat = 2e-5
+
+
+class TrainingSettings(Section):
+    """How one variant is trained."""
+
+    batch_size: PositiveInt = 64
+    epochs: PositiveFloat = 400.0
+    optimizer: OptimizerSettings = OptimizerSettings()
+    warmup_steps: Annotated[Int, Field(ge=0)] = 5000
+    lr_decay: Annotated[Float, Field(gt=0, le=1)] = 0.9975
+    final_phase: FinalPhaseSettings = FinalPhaseSettings()
+    gradient_clip: PositiveFloat | None = None
+    adversarial_gradient_clip: PositiveFloat | None = None
+    discriminator_optimizer: OptimizerSettings = OptimizerSettings(name="adam", lr=2e-4, betas=(0.5, 0.999))
+    discriminator_steps: PositiveInt = 1
+    label_smoothing: Share = 0.1
+    ema_decay: Fraction | None = None
+    augmentation: AugmentationSettings = AugmentationSettings()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: PositiveInt = 1
+    log_every: PositiveInt = 50
+    grid_every: PositiveInt = 5000
+    resume_every_minutes: PositiveFloat = 30.0
+
+
+class SamplingSettings(Section):
+    """The images that are drawn from every trained model."""
+
+    images: Annotated[Int, Field(ge=2)] = 50_000
+    batch_size: PositiveInt = 250
+    temperature: PositiveFloat = 1.0
+    seed: Annotated[Int, Field(ge=0)] = 0
+
+
+class LikelihoodSettings(Section):
+    """Bits per dimension on the test split."""
+
+    images: Annotated[Int, Field(ge=2)] | None = None
+    importance_samples: PositiveInt = 1000
+    batch_size: PositiveInt = 250
+    seed: Annotated[Int, Field(ge=0)] = 0
+
+
+class FidSettings(Section):
+    """Frechet inception distance with pytorch-fid's network."""
+
+    enabled: Bool = True
+    weights: Text | None = None
+    batch_size: PositiveInt = 50
+
+
+class ClassifierSettings(Section):
+    """The CIFAR-10 classifier in whose feature space FD-CIFAR is measured."""
+
+    width: PositiveInt = 64
+    epochs: PositiveFloat = 12.0
+    batch_size: PositiveInt = 512
+    lr: PositiveFloat = 0.75
+    precision: Literal["fp32", "bf16"] = "bf16"
+    seed: Annotated[Int, Field(ge=0)] = 0
+
+
+class FdCifarSettings(Section):
+    """Frechet distance in the feature space of a CIFAR-10 classifier. Not FID."""
+
+    enabled: Bool = True
+    batch_size: PositiveInt = 500
+    classifier: ClassifierSettings = ClassifierSettings()
+
+
+class EvaluationSettings(Section):
+    """What is measured on every trained model."""
+
+    likelihood: LikelihoodSettings = LikelihoodSettings()
+    fid: FidSettings = FidSettings()
+    fd_cifar: FdCifarSettings = FdCifarSettings()
+
+
+class VariantEntry(Section):
+    """One entry under ``variants``: a row of the table and a panel of the figure."""
+
+    discriminator: Text | None = None
+    adversarial_weight: Share = 0.0
+    init_from: Text | None = None
+    flow: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class Variant(Section):
+    """A variant with every setting resolved."""
+
+    name: Name
+    discriminator_name: Text | None
+    discriminator: DiscriminatorSettings | None
+    adversarial_weight: Share
+    init_from: Text | None
+    flow: FlowSettings
+    training: TrainingSettings
+
+
+class Settings(Section):
+    """The whole experiment."""
+
+    experiment: Name
+    dataset: DatasetSettings = DatasetSettings()
+    flow: FlowSettings = FlowSettings()
+    discriminators: dict[Name, DiscriminatorSettings] = {}
+    training: TrainingSettings = TrainingSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    variants: Annotated[dict[Name, VariantEntry], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[Int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Settings:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds must differ from each other, got {list(self.seeds)}")
+        return self
+
+    def resolve(self, name: str) -> Variant:
+        """The variant ``name`` with its overrides applied to the experiment's settings.
+
+        Raises:
+            UserError: an override is not valid.
+        """
+        entry = self.variants[name]
+        where = f"variants.{name}"
+        discriminator = None
+        if entry.discriminator is not None:
+            if entry.discriminator not in self.discriminators:
+                raise UserError(
+                    f"config: `{where}.discriminator` is {entry.discriminator!r}, which is not defined under "
+                    f"`discriminators`{_hint(entry.discriminator, self.discriminators)}."
+                )
+            discriminator = self.discriminators[entry.discriminator]
+        return Variant(
+            name=name,
+            discriminator_name=entry.discriminator,
+            discriminator=discriminator,
+            adversarial_weight=entry.adversarial_weight,
+            init_from=entry.init_from,
+            flow=_override(self.flow, entry.flow, f"{where}.flow"),
+            training=_override(self.training, entry.training, f"{where}.training"),
+        )
+
+    def _check_variants(self) -> None:
+        for name, entry in self.variants.items():
+            where = f"variants.{name}"
+            variant = self.resolve(name)
+            if (entry.discriminator is None) != (entry.adversarial_weight == 0):
+                raise UserError(
+                    f"config: `{where}` has discriminator {entry.discriminator!r} and adversarial_weight "
+                    f"{entry.adversarial_weight:g}; give a discriminator together with a weight above 0, or neither."
+                )
+            if entry.init_from is not None:
+                if entry.init_from not in self.variants:
+                    raise UserError(
+                        f"config: `{where}.init_from` is {entry.init_from!r}, which is not a variant"
+                        f"{_hint(entry.init_from, self.variants)}."
+                    )
+                if self.resolve(entry.init_from).flow != variant.flow:
+                    raise UserError(
+                        f"config: `{where}.flow` differs from that of `init_from: {entry.init_from}`; "
+                        "a variant can start only from a checkpoint of the same architecture."
+                    )
+            self._check_acyclic(name)
+
+    def _check_acyclic(self, name: str) -> None:
+        seen, current = [name], self.variants[name].init_from
+        while current is not None and current in self.variants:
+            if current in seen:
+                raise UserError(f"config: `variants.{name}.init_from` leads back to {current!r}; remove the circle.")
+            seen.append(current)
+            current = self.variants[current].init_from
+
+
+def parse_settings(config: dict[str, Any]) -> Settings:
+    """Validates a merged configuration mapping.
+
+    A variant that is set to ``null`` is left out, so that a preset can drop one of the base file's.
+
+    Raises:
+        UserError: names the first thing that is wrong.
+    """
+    config = dict(config)
+    if isinstance(config.get("variants"), dict):
+        config["variants"] = {name: entry for name, entry in config["variants"].items() if entry is not None}
+    settings = _validate(Settings, config, "")
+    settings._check_variants()
+    return settings
+
+
+def load_settings(*paths: str | Path) -> Settings:
+    """Reads YAML files, later ones over earlier ones, as ``snakemake --configfile`` does.
+
+    Raises:
+        UserError: a file cannot be read or is not valid.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"config: cannot read {path}: {error.strerror}.") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"config: {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        if not isinstance(content, dict):
+            raise UserError(f"config: {path} must hold a mapping of settings.")
+        merged = _merge(merged, content)
+    return parse_settings(merged)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _override(base: S, changes: dict[str, Any], where: str) -> S:
+    return _validate(type(base), _merge(base.model_dump(), changes), where) if changes else base
+
+
+def _validate(model: type[S], values: Any, where: str) -> S:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
+        raise UserError(f"config: {_sentence(model, problems[0], where)}{more}.") from None
+
+
+def _sentence(model: type[Section], problem: Any, where: str) -> str:
+    """One validation problem in words; ``loc`` is the path of keys pydantic followed."""
+    path = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    path = [part for part in path if part != "[key]"]
+    key = ".".join([*([where] if where else []), *path])
+    value = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        names = _known_keys(model, path[:-1])
+        return f"`{key}` is not a setting{_hint(path[-1], names)}"
+    if problem["type"] == "missing":
+        return f"`{key}` is missing"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = message[0].lower() + message[1:]
+    if problem["type"] == "string_pattern_mismatch":
+        message = "must start with a letter or digit and hold only letters, digits, '.', '_' and '-' (64 at most)"
+    if problem["type"] == "literal_error":
+        allowed = typing.cast(str, problem["ctx"]["expected"])
+        guess = difflib.get_close_matches(str(value), [a.strip("'") for a in allowed.replace(" or ", ", ").split(", ")])
+        message = f"must be {allowed}" + (f" (did you mean '{guess[0]}'?)" if guess else "")
+    if isinstance(value, dict) and problem["type"] == "value_error":
+        return f"`{key}`: {message}" if key else message
+    message = message.replace("should be", "must be")
+    return f"`{key}` is {_shown(value)}, but it {message}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The setting names of the section at ``path``."""
+    current: Any = model
+    for part in path:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            current = current.model_fields[part].annotation
+        else:
+            current = typing.get_args(current)[1]  # dict[name, section]
+        while typing.get_origin(current) in (Annotated, types.UnionType):
+            current = typing.get_args(current)[0]
+    return list(current.model_fields)
+
+
+def _hint(wrong: str, names: typing.Iterable[str]) -> str:
+    names = [str(name) for name in names]
+    close = difflib.get_close_matches(wrong, names, n=1)
+    guess = f"; did you mean `{close[0]}`?" if close else ""
+    known = f" (known: {', '.join(names)})" if names else " (none is defined)"
+    return f"{guess}{known}"

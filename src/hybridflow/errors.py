@@ -1,0 +1,9 @@
+"""The one exception that is shown to users as a sentence, without a traceback."""
+
+
+class UserError(Exception):
+    """Something the user can mend.
+
+    The message is one sentence that says what is wrong, where, and what to do about it.
+    Commands and workflow jobs print it as ``error: ...`` and exit with status 1.
+    """

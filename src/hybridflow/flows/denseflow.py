@@ -1,0 +1,172 @@
+"""DenseFlow (Grcic, Grubisic, Segvic: Densely connected normalizing flows, arXiv 2106.04627)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hybridflow.config import CouplingSettings, DequantizationSettings, FlowSettings
+from hybridflow.flows.base import Flow
+from hybridflow.nn.coupling_net import CouplingNet
+from hybridflow.noise import Noise, standard_normal_log_prob
+from hybridflow.transforms.actnorm import ActNorm
+from hybridflow.transforms.augment import Augment
+from hybridflow.transforms.base import StochasticTransform
+from hybridflow.transforms.composite import Composite
+from hybridflow.transforms.conv1x1 import InvertibleConv1x1
+from hybridflow.transforms.coupling import AffineCoupling
+from hybridflow.transforms.dequantization import UniformDequantization, VariationalDequantization
+from hybridflow.transforms.split import Transition
+from hybridflow.transforms.squeeze import Squeeze, SwapHalves
+
+
+class FlowStep(Composite):
+    """ActNorm, invertible 1x1 convolution, affine coupling, swap of the channel parts."""
+
+    def __init__(self, channels: int, mid_channels: int, settings: CouplingSettings) -> None:
+        passed, changed = channels - channels // 2, channels // 2
+        net = CouplingNet(
+            passed,
+            2 * changed,
+            mid_channels,
+            settings.depth,
+            settings.growth,
+            attention=settings.attention,
+            batch_norm=settings.batch_norm,
+        )
+        super().__init__(ActNorm(channels), InvertibleConv1x1(channels), AffineCoupling(net), SwapHalves())
+
+
+class DenseBlock(StochasticTransform):
+    """Units of flow steps; before every unit but the first, noise channels join (cross-unit coupling).
+
+    The noise is conditioned on the inputs of all earlier units, each as it was before its own noise
+    joined (DenseFlow, section 3.1).
+
+    Args:
+        channels: C of the block's input.
+        units, steps: number of units, and of flow steps in each.
+        growth_rate: g, noise channels per augmentation.
+    Shape:
+        x: (N, C, H, W); z: (N, C + g (units - 1), H, W); log_weight: (N,), nats.
+    """
+
+    def __init__(
+        self, channels: int, units: int, steps: int, growth_rate: int, mid_channels: int, settings: CouplingSettings
+    ) -> None:
+        super().__init__()
+        self.units, self.augments = nn.ModuleList(), nn.ModuleList()
+        history_channels = 0
+        for unit in range(units):
+            if unit > 0:
+                self.augments.append(Augment(history_channels, growth_rate))
+                unit_channels = channels + unit * growth_rate
+            else:
+                unit_channels = channels
+            self.units.append(Composite(*(FlowStep(unit_channels, mid_channels, settings) for _ in range(steps))))
+            history_channels += channels + max(unit - 1, 0) * growth_rate
+        self.out_channels = channels + growth_rate * (units - 1)
+
+    def forward(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+        history = [x]
+        z, log_weight = self.units[0](x)
+        for augment, unit in zip(self.augments, self.units[1:], strict=True):
+            before = z
+            z, contribution = augment(z, torch.cat(history, dim=1), noise)
+            history.append(before)
+            log_weight = log_weight + contribution
+            z, contribution = unit(z)
+            log_weight = log_weight + contribution
+        return z, log_weight
+
+    def inverse(self, z: Tensor) -> Tensor:
+        for augment, unit in zip(reversed(self.augments), reversed(self.units[1:]), strict=True):
+            z = augment.inverse(unit.inverse(z))
+        return self.units[0].inverse(z)
+
+
+class DenseFlow(Flow):
+    """Densely connected multi-scale flow with variational dequantization.
+
+    Args:
+        settings: sizes; the defaults are DenseFlow-74-10 (130,647,294 parameters).
+        image_shape: (3, H, W), H and W multiples of 2 ** number of scales.
+
+    Raises:
+        ValueError: the image does not divide into the scales.
+    """
+
+    def __init__(self, settings: FlowSettings, image_shape: tuple[int, int, int] = (3, 32, 32)) -> None:
+        super().__init__(image_shape)
+        channels, height, width = image_shape
+        scales = len(settings.units)
+        if height % 2**scales or width % 2**scales:
+            raise ValueError(
+                f"a flow of {scales} scales needs sides that are multiples of {2**scales}; got {image_shape}"
+            )
+        self.dequantization = _dequantization(settings.dequantization, channels)
+        self.squeeze = Squeeze()
+        self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
+        self._latent_shapes: list[tuple[int, int, int]] = []
+        channels, height, width = 4 * channels, height // 2, width // 2
+        for scale in range(scales):
+            block = DenseBlock(
+                channels,
+                settings.units[scale],
+                settings.steps_per_unit[scale],
+                settings.growth_rate,
+                settings.coupling.mid_channels[scale],
+                settings.coupling,
+            )
+            self.blocks.append(block)
+            channels = block.out_channels
+            if scale < scales - 1:
+                self.transitions.append(Transition())
+                channels, height, width = 2 * channels, height // 2, width // 2
+                self._latent_shapes.insert(0, (channels, height, width))
+        self._latent_shapes.insert(0, (channels, height, width))
+        self.prior_loc = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.prior_log_scale = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, int, int]]:
+        """The last scale's latent first, then the transitions' dropped halves, deepest first."""
+        return list(self._latent_shapes)
+
+    def log_prob(self, x: Tensor, noise: Noise) -> Tensor:
+        x = x.to(self.prior_loc.dtype)
+        y, log_prob = self.dequantization(x, noise)
+        z, _ = self.squeeze(y - 0.5)
+        for scale, block in enumerate(self.blocks):
+            z, contribution = block(z, noise)
+            log_prob = log_prob + contribution
+            if scale < len(self.transitions):
+                z, contribution = self.transitions[scale](z)
+                log_prob = log_prob + contribution
+        e = (z - self.prior_loc) * torch.exp(-self.prior_log_scale)
+        pixels = z.shape[2] * z.shape[3]
+        return log_prob + standard_normal_log_prob(e) - pixels * self.prior_log_scale.sum()
+
+    def decode(self, latents: Sequence[Tensor]) -> Tensor:
+        last, *dropped = latents
+        z = self.prior_loc + torch.exp(self.prior_log_scale) * last
+        for scale in reversed(range(len(self.blocks))):
+            if scale < len(self.transitions):
+                z = self.transitions[scale].inverse(z, dropped[len(self.transitions) - 1 - scale])
+            z = self.blocks[scale].inverse(z)
+        return self.dequantization.inverse(self.squeeze.inverse(z) + 0.5)
+
+
+def _dequantization(settings: DequantizationSettings, channels: int) -> StochasticTransform:
+    if settings.kind == "uniform":
+        return UniformDequantization()
+    return VariationalDequantization(
+        steps=settings.steps,
+        mid_channels=settings.mid_channels,
+        context_channels=settings.context_channels,
+        depth=settings.depth,
+        growth=settings.growth,
+        channels=channels,
+    )

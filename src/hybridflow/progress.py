@@ -1,0 +1,82 @@
+"""Progress of long work: a bar on a terminal, one plain line now and then anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Counts ``total`` units and shows rate, ETA and any figures.
+
+    On a terminal that this process has to itself this is a tqdm bar. Elsewhere (a log file, jobs
+    that share a terminal) it prints a full line every ``interval`` seconds, so that lines of
+    parallel jobs stay apart and logs stay readable.
+
+    Args:
+        total: number of units, or None if unknown.
+        label: what is being done, in front of every line.
+        unit: name of a unit, e.g. ``" images"``.
+        initial: units that were done before (a resumed run).
+        scale: print counts with SI prefixes (bytes).
+        shared: never draw a bar, print lines.
+        interval: seconds between lines.
+    """
+
+    def __init__(
+        self,
+        total: int | None,
+        label: str,
+        unit: str = " it",
+        *,
+        initial: int = 0,
+        scale: bool = False,
+        shared: bool = False,
+        interval: float = 10.0,
+    ) -> None:
+        self.total, self.label, self.unit, self.initial, self.scale = total, label, unit, initial, scale
+        self.n, self.interval, self.figures = initial, interval, ""
+        self.start = self.last = time.monotonic()
+        self.bar: tqdm | None = None
+        if sys.stderr.isatty() and not shared:
+            self.bar = tqdm(total=total, desc=label, unit=unit, initial=initial, unit_scale=scale, dynamic_ncols=True)
+
+    def update(self, n: int = 1, **figures: Any) -> None:
+        """Counts ``n`` more units and shows the named figures (floats with four digits)."""
+        self.n += n
+        if figures:
+            self.figures = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in figures.items())
+        if self.bar is not None:
+            self.bar.set_postfix_str(self.figures, refresh=False)
+            self.bar.update(n)
+        elif time.monotonic() - self.last >= self.interval:
+            self._line()
+
+    def _line(self) -> None:
+        self.last = time.monotonic()
+        meter = tqdm.format_meter(
+            self.n,
+            self.total,
+            self.last - self.start,
+            prefix=self.label,
+            unit=self.unit,
+            unit_scale=self.scale,
+            initial=self.initial,
+            postfix=self.figures,
+            bar_format="{l_bar}{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+            if self.total
+            else None,
+        )
+        print(meter, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif exc[0] is None:
+            self._line()
