@@ -221,9 +221,9 @@ class ClassifierSettings(Section):
     """The CIFAR-10 classifier in whose feature space FD-CIFAR is measured."""
 
     width: PositiveInt = 64
-    epochs: PositiveFloat = 12.0
-    batch_size: PositiveInt = 512
-    lr: PositiveFloat = 0.75
+    epochs: PositiveFloat = 8.0
+    batch_size: PositiveInt = 256
+    lr: PositiveFloat = 0.6
     precision: Literal["fp32", "bf16"] = "bf16"
     seed: Annotated[Int, Field(ge=0)] = 0
 
@@ -270,6 +270,7 @@ class Settings(Section):
     """The whole experiment."""
 
     experiment: Name
+    small: Bool = False
     dataset: DatasetSettings = DatasetSettings()
     flow: FlowSettings = FlowSettings()
     discriminators: dict[Name, DiscriminatorSettings] = {}
@@ -283,6 +284,15 @@ class Settings(Section):
     def _seeds_differ(self) -> Settings:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds must differ from each other, got {list(self.seeds)}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_for_the_classifier(self) -> Settings:
+        if self.dataset.source == "folder" and self.evaluation.fd_cifar.enabled:
+            raise ValueError(
+                "evaluation.fd_cifar.enabled must be false when dataset.source is 'folder': its classifier is trained "
+                "on CIFAR-10's labels"
+            )
         return self
 
     def resolve(self, name: str) -> Variant:

@@ -1,0 +1,1 @@
+"""The images: fetching, checking, decoding, loading and augmenting them."""

@@ -7,9 +7,9 @@ momentum and one learning-rate triangle.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import pickle
-from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ BIAS_LR_FACTOR = 64.0  # BatchNorm biases learn this much faster than the rest
 LABEL_SMOOTHING = 0.2
 AUGMENTATION = AugmentationSettings(horizontal_flip=True, pad=2, translate=0.06)  # shifts of -2..2 pixels
 EVALUATION_BATCH = 500
+WHITENING_IMAGES = 1000  # a million patches
+WHITENING_FLOOR = 5e-4
 
 
 class CifarClassifier(nn.Module):
@@ -55,7 +57,7 @@ class CifarClassifier(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
         self.whitening = nn.Conv2d(3, PATCH_CHANNELS, 2, bias=False).requires_grad_(False)
         channels = (PATCH_CHANNELS, width, 2 * width, 4 * width)
-        self.stages = nn.Sequential(*(Stage(*pair) for pair in zip(channels, channels[1:], strict=False)))
+        self.stages = nn.Sequential(*(Stage(*pair) for pair in pairwise(channels)))
         self.head = nn.Linear(4 * width, CLASSES, bias=False)
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ def initialise(model: CifarClassifier, images: Tensor, seed: int) -> None:
     patches = F.unfold(model.normalise(images), 2).transpose(1, 2).reshape(-1, 12).double()
     patches -= patches.mean(0)
     values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-    filters = (vectors / (values + 5e-4).sqrt()).T.reshape(12, 3, 2, 2).float()  # 5e-4 limits the gain for noise
+    filters = (vectors / (values + WHITENING_FLOOR).sqrt()).T.reshape(12, 3, 2, 2).float()
     model.whitening.weight.copy_(torch.cat([filters, -filters]))
     for module in model.stages.modules():
         if isinstance(module, nn.Conv2d):
@@ -152,7 +154,7 @@ def train_classifier(
     torch.set_num_threads(threads)
     device = torch.device(device)
     model = CifarClassifier(settings.width)
-    initialise(model, images[:5000], settings.seed)
+    initialise(model, images[:WHITENING_IMAGES], settings.seed)
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = _optimizer(model)
     batch = min(settings.batch_size, len(images))
@@ -160,11 +162,11 @@ def train_classifier(
     steps = max(round(settings.epochs * per_epoch), 1)
     key = _key(settings, images, labels)
     step = _restore(resume, key, model, optimizer, device) if resume is not None else 0
-    loss_sum, order = torch.zeros((), device=device), torch.empty(0)
+    loss_sum = torch.zeros((), device=device)
     with Progress(steps * batch, label, " images", initial=step * batch, shared=True) as progress:
         while step < steps:
             # Draw one epoch's order, then one batch and its augmentation
-            if step % per_epoch == 0 or not len(order):
+            if step % per_epoch == 0:
                 order = torch.randperm(len(images), generator=_generator(settings, "order", step // per_epoch))
             rows = order[step % per_epoch * batch :][:batch]
             x = augment(images[rows], AUGMENTATION, _generator(settings, "augmentation", step)).to(device)
@@ -253,8 +255,8 @@ def _accuracy(model: CifarClassifier, images: Tensor, labels: Tensor, device: to
 
 def _key(settings: ClassifierSettings, images: Tensor, labels: Tensor) -> str:
     """Identifies a training: state of another one must not be continued."""
-    sums = [int(images.sum(dtype=torch.int64)), int((labels * torch.arange(len(labels))).sum())]
-    return sha256_json([RECIPE_VERSION, settings.model_dump(), list(images.shape), sums])
+    content = [hashlib.sha256(array.numpy()).hexdigest() for array in (images, labels)]
+    return sha256_json([RECIPE_VERSION, settings.model_dump(), *content])
 
 
 def _keep(path: Path, key: str, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -270,7 +272,7 @@ def _restore(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Opti
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         fits = state["key"] == key
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+    except Exception:  # torch.load raises nearly anything on a damaged file
         fits = False
     if not fits:
         return 0  # of other settings or unreadable: it can only be started anew

@@ -51,7 +51,7 @@ class Protocol:
     test_images: int
     importance_samples: int
     generated_images: int
-    reference_images: int
+    reference_images: int | None
     fid_weights_sha256: str | None
     classifier_accuracy: float | None
 
@@ -100,6 +100,7 @@ def read_measurements(
             _both_or_neither(first_distance, distances[key], distance)
     if first_distance.number("fid", optional=True) is not None and first_distance.get("fid_weights_sha256") is None:
         raise UserError(f"table: {first_distance.path} has a FID but no fid_weights_sha256; measure it again.")
+    measured = any(first_distance.get(distance) is not None for distance in DISTANCES)
     measurements = [
         Measurement(
             variant,
@@ -114,7 +115,7 @@ def read_measurements(
         test_images=first_bound.count("images"),
         importance_samples=first_bound.count("importance_samples"),
         generated_images=first_distance.count("images"),
-        reference_images=first_distance.count("reference_images"),
+        reference_images=first_distance.count("reference_images") if measured else None,
         fid_weights_sha256=first_distance.get("fid_weights_sha256"),
         classifier_accuracy=first_distance.number("classifier_accuracy", optional=True),
     )
@@ -159,6 +160,9 @@ class _Record:
 
 
 def _same(a: _Record, b: _Record, name: str, why: str) -> None:
+    for record in (a, b):
+        if isinstance(record.get(name), float):
+            record.number(name)  # NaN differs even from itself
     if a.get(name) != b.get(name):
         raise UserError(
             f"table: {name!r} is {a.get(name)!r} in {a.path} but {b.get(name)!r} in {b.path}; {why}: {REDO}."

@@ -82,9 +82,9 @@ def mean_and_deviation(values: Sequence[float | None]) -> tuple[float, float]:
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Writes plain numbers at full precision; what is missing stays empty."""
+    """Writes plain numbers with ten significant digits; what is missing stays empty."""
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        table.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:
@@ -133,9 +133,9 @@ def write_table(
     table = build_table(variants, measurements, official_fid=protocol.official_fid)
     notes = describe_protocol(measurements, protocol, experiment, small, ruler)
     details = describe_variants(variants, measurements, protocol)
-    caption = f"Table 1: density estimation and sample quality of the experiment {experiment}."
+    caption = f"Density estimation and sample quality of the experiment {experiment}."
     write_csv(out_csv, table)
-    write_text(out_md, to_markdown(table, caption, notes, details))
+    write_text(out_md, to_markdown(table, f"Table 1: {caption}", notes, details))
     write_text(out_tex, to_latex(table, caption, notes, details))
     return table
 
@@ -149,7 +149,8 @@ def describe_protocol(
 ) -> list[str]:
     """The sentences below the table: what was measured, on how many images, and how far to trust it."""
     error = max(measurement.iwbo_bpd_se for measurement in measurements)
-    against = f"{protocol.generated_images:,} generated images against {protocol.reference_images:,} training images"
+    reference = protocol.reference_images or 0  # none without a distance, and then not mentioned
+    against = f"{protocol.generated_images:,} generated images against {reference:,} training images"
     notes = []
     if small:
         notes.append(
@@ -157,8 +158,9 @@ def describe_protocol(
             "from a far larger model and a far longer training."
         )
     notes.append(
-        f"BPD: bits per dimension of {protocol.test_images:,} images of the {protocol.split} split, importance-weighted "
-        f"bound with K = {protocol.importance_samples:,} samples; the standard error over images is at most {error:.4f}."
+        f"BPD: bits per dimension of {protocol.test_images:,} images of the {protocol.split} split, "
+        f"importance-weighted bound with K = {protocol.importance_samples:,} samples; the standard error over images "
+        f"is at most {error:.4f}."
     )
     notes.append(
         "Means over training seeds; ± is the sample standard deviation over seeds and is given for two or more seeds."

@@ -1,0 +1,34 @@
+# The pipeline behind Table 1: CIFAR-10 -> trained variants -> samples and likelihoods -> table and figures.
+#
+#   snakemake --cores all --resources gpu=1                               the experiment at the paper's size
+#   snakemake --cores all --configfile presets/smoke.yaml                 the same experiment in minutes
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+onstart:
+    print(*store_status(), sep="\n", file=sys.stderr)
+
+
+rule all:
+    default_target: True
+    input:
+        rules.build_table.output,
+        rules.draw_samples.output,
+        rules.draw_tradeoff.output,
+        rules.draw_training.output,
+        rules.write_provenance.output,

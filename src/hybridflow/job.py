@@ -1,0 +1,61 @@
+"""What every job of the workflow does around its own work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from hybridflow.config import Settings, parse_settings
+from hybridflow.errors import UserError
+
+
+class _Tee:
+    """A text stream that writes to the terminal and to the job's log file."""
+
+    def __init__(self, terminal: TextIO, log: TextIO) -> None:
+        self.terminal, self.log = terminal, log
+
+    def write(self, text: str) -> int:
+        self.log.write(text)
+        return self.terminal.write(text)
+
+    def flush(self) -> None:
+        self.log.flush()
+        self.terminal.flush()
+
+    def isatty(self) -> bool:
+        return False  # jobs share the terminal: lines, no bars
+
+
+@contextmanager
+def workflow_job(snakemake: Any) -> Iterator[Settings]:
+    """Yields the experiment's settings; messages also go to the job's log file.
+
+    A :class:`UserError` ends the job with its sentence and status 1, without a traceback.
+
+    Args:
+        snakemake: the object Snakemake gives to scripts.
+    """
+    log = Path(snakemake.log[0]).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (lives as long as the process)
+    sys.stderr = _Tee(sys.stderr, log)
+    try:
+        yield parse_settings(snakemake.config)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
+
+
+@contextmanager
+def torch_job(snakemake: Any, device: str) -> Iterator[tuple[Settings, Any]]:
+    """Like :func:`workflow_job`, for jobs that compute: yields settings and the claimed torch device."""
+    with workflow_job(snakemake) as settings:
+        import torch
+
+        from hybridflow.devices import claim_device
+
+        torch.set_num_threads(snakemake.threads)
+        with claim_device(device) as claimed:
+            yield settings, claimed

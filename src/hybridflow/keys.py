@@ -1,0 +1,75 @@
+"""Keys: short hashes over everything that determines an expensive result.
+
+A result is stored under its key and found again whatever the file times say. A setting that changes
+the numbers changes the key; one that does not (device, threads, how often to log) does not. No torch here:
+the workflow computes keys whenever it is parsed.
+"""
+
+from __future__ import annotations
+
+from hybridflow.config import ClassifierSettings, Settings
+from hybridflow.files import sha256_json
+
+TRAINING_VERSION = 1
+"""Raise by hand when a change of the code changes trained weights: every variant then trains anew."""
+
+CLASSIFIER_VERSION = 1
+"""The same for the classifier of FD-CIFAR."""
+
+MOMENTS_VERSION = 1
+"""The same for the feature statistics of the reference images."""
+
+KEY_LENGTH = 12
+
+# Settings of TrainingSettings that leave the result as it is.
+_WITHOUT_EFFECT = {"device", "threads", "log_every", "grid_every", "resume_every_minutes"}
+
+
+def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) -> str:
+    """Key of variant ``name`` trained with ``seed`` on the dataset with this content hash."""
+    variant = settings.resolve(name)
+    parent = None if variant.init_from is None else training_key(settings, variant.init_from, seed, dataset_hash)
+    training = variant.training.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+    discriminator = None
+    if variant.discriminator is not None:
+        discriminator = variant.discriminator.model_dump(mode="json")
+    else:  # what only an adversarial step reads
+        for unused in (
+            "discriminator_optimizer",
+            "discriminator_steps",
+            "label_smoothing",
+            "adversarial_gradient_clip",
+        ):
+            del training[unused]
+    return _short(
+        {
+            "version": TRAINING_VERSION,
+            "flow": variant.flow.model_dump(mode="json"),
+            "training": training,
+            "discriminator": discriminator,
+            "adversarial_weight": variant.adversarial_weight,
+            "parent": parent,
+            "seed": seed,
+            "dataset": dataset_hash,
+        }
+    )
+
+
+def classifier_key(settings: ClassifierSettings, dataset_hash: str) -> str:
+    """Key of the classifier behind FD-CIFAR."""
+    return _short(
+        {"version": CLASSIFIER_VERSION, "classifier": settings.model_dump(mode="json"), "dataset": dataset_hash}
+    )
+
+
+def moments_key(extractor: str, split: str, dataset_hash: str) -> str:
+    """Key of the feature statistics of one split of the dataset.
+
+    Args:
+        extractor: identifies the network and its weights.
+    """
+    return _short({"version": MOMENTS_VERSION, "extractor": extractor, "split": split, "dataset": dataset_hash})
+
+
+def _short(value: object) -> str:
+    return sha256_json(value)[:KEY_LENGTH]

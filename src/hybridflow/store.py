@@ -1,0 +1,130 @@
+"""The keyed store of expensive results: trained weights and reference statistics.
+
+``store/{name}-{key}{suffix}``: the workflow makes an entry only when it is absent, then copies it to where
+its rule's output is expected. DVC tracks every file of it on its own (``{file}.dvc``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hybridflow.config import Settings
+from hybridflow.keys import classifier_key, moments_key, training_key
+
+ROOT = Path("store")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One result of the store.
+
+    Attributes:
+        name, key: what it is, and the hash of everything that determines it.
+        suffixes: its files.
+        root: the store's folder.
+    """
+
+    name: str
+    key: str
+    suffixes: tuple[str, ...]
+    root: Path = ROOT
+
+    def file(self, suffix: str) -> Path:
+        """The path of one file of the entry (or of its resume state or lock)."""
+        return self.root / f"{self.name}-{self.key}{suffix}"
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.file(suffix) for suffix in self.suffixes]
+
+    @property
+    def stored(self) -> bool:
+        """Whether all files are here."""
+        return all(path.exists() for path in self.files)
+
+    @property
+    def published(self) -> bool:
+        """Whether DVC tracks all files, so that ``dvc pull`` can bring them."""
+        return all(path.with_name(path.name + ".dvc").exists() for path in self.files)
+
+
+@contextmanager
+def claim(entry: Entry) -> Iterator[None]:
+    """Keeps other processes from making the same entry; waits until one that does has ended.
+
+    The operating system frees the lock when its process dies, however it dies.
+    """
+    entry.root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(entry.file(".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"{entry.name}: another process is making {entry.key}; waiting for it", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def variant_entry(settings: Settings, name: str, seed: int, dataset_hash: str, root: Path = ROOT) -> Entry:
+    """Weights and training history of one variant."""
+    key = training_key(settings, name, seed, dataset_hash)
+    return Entry(f"{name}-seed{seed}", key, (".safetensors", ".jsonl"), root)
+
+
+def classifier_entry(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Entry:
+    """Weights of the classifier behind FD-CIFAR."""
+    key = classifier_key(settings.evaluation.fd_cifar.classifier, dataset_hash)
+    return Entry("classifier", key, (".safetensors",), root)
+
+
+def moments_entry(
+    settings: Settings, extractor: str, split: str, dataset_hash: str, root: Path = ROOT, weights: str = "official"
+) -> Entry:
+    """Feature statistics of one split of the dataset.
+
+    Args:
+        extractor: ``inception`` or ``cifar_classifier``.
+        weights: identifies Inception weights that are not the official ones.
+    """
+    identity = f"inception-{weights}"
+    if extractor == "cifar_classifier":
+        identity = classifier_key(settings.evaluation.fd_cifar.classifier, dataset_hash)
+    return Entry(f"moments-{extractor}-{split}", moments_key(identity, split, dataset_hash), (".npz",), root)
+
+
+def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Iterator[Entry]:
+    """Every entry the configured experiment needs."""
+    for name in settings.variants:
+        for seed in settings.seeds:
+            yield variant_entry(settings, name, seed, dataset_hash, root)
+    if settings.evaluation.fd_cifar.enabled:
+        yield classifier_entry(settings, dataset_hash, root)
+        for split in ("train", "test"):
+            yield moments_entry(settings, "cifar_classifier", split, dataset_hash, root)
+    if settings.evaluation.fid.enabled and settings.evaluation.fid.weights is None:
+        yield moments_entry(settings, "inception", "train", dataset_hash, root)
+
+
+def status_lines(entries: list[Entry]) -> list[str]:
+    """What is here, what ``dvc pull`` can bring and what has to be computed, in words."""
+    pullable = [entry for entry in entries if not entry.stored and entry.published]
+    absent = [entry for entry in entries if not entry.stored and not entry.published]
+    stored = len(entries) - len(pullable) - len(absent)
+    lines = [f"store: {stored} of {len(entries)} results of this configuration are here"]
+    if pullable:
+        lines.append(f"  published but not pulled (`dvc pull` brings them): {_names(pullable)}")
+    if absent:
+        lines.append(f"  to be computed: {_names(absent)}")
+    return lines
+
+
+def _names(entries: list[Entry]) -> str:
+    return ", ".join(f"{entry.name}-{entry.key}" for entry in entries)

@@ -1,0 +1,210 @@
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from pytorch_fid import fid_score
+from pytorch_fid import inception as fid
+
+from hybridflow.config import FidSettings
+from hybridflow.errors import UserError
+from hybridflow.metrics import inception
+from hybridflow.metrics.features import compute_moments
+from hybridflow.metrics.frechet import frechet_distance
+
+FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def torch_home(tmp_path_factory) -> Path:
+    """A torch cache that holds random weights under the official name: what pytorch-fid will load."""
+    with (
+        mock.patch.object(fid, "load_state_dict_from_url"),
+        mock.patch.object(torchvision.models.Inception3, "load_state_dict"),
+    ):
+        network = fid.fid_inception_v3()
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):  # scaled so that the signal lives through all layers
+            fan_in = module.weight[0].numel()
+            torch.nn.init.normal_(module.weight, 0, (2 / fan_in) ** 0.5, generator=generator)
+    home = tmp_path_factory.mktemp("torch_home")
+    (home / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(network.state_dict(), home / "hub" / "checkpoints" / FILE_NAME)
+    return home
+
+
+@pytest.fixture(scope="module")
+def weights(torch_home) -> Path:
+    return torch_home / "hub" / "checkpoints" / FILE_NAME
+
+
+def pictures(seed: int, count: int) -> np.ndarray:
+    """Smooth random images, uint8 (N, 3, 32, 32)."""
+    noise = torch.randn(count, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.interpolate(noise, 32, mode="bilinear")
+    return (128 + 60 * smooth).clamp(0, 255).to(torch.uint8).numpy()
+
+
+def write_pngs(directory: Path, images: np.ndarray) -> list[Path]:
+    directory.mkdir()
+    paths = [directory / f"{index:04d}.png" for index in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image.transpose(1, 2, 0)).save(path)
+    return paths
+
+
+def test_pool3_features_equal_those_of_pytorch_fid(tmp_path, torch_home, weights, monkeypatch):
+    images = pictures(0, 3)
+    paths = write_pngs(tmp_path / "a", images)
+    monkeypatch.setenv("TORCH_HOME", str(torch_home))
+    theirs = fid_score.get_activations(paths, fid.InceptionV3([3]), batch_size=3, dims=2048, num_workers=0)
+    extractor = inception.load_inception(weights, "cpu")
+    ours = extractor(torch.from_numpy(images))
+    assert (ours.shape, ours.dtype, extractor.dimensions) == ((3, 2048), torch.float32, 2048)
+    assert theirs.std(axis=0).mean() > 1e-3, "the stand-in must tell the images apart"
+    np.testing.assert_array_equal(ours.numpy(), theirs.astype(np.float32))
+
+
+def test_distance_equals_pytorch_fids_command_line(tmp_path, torch_home, weights):
+    a, b = pictures(1, 24), pictures(2, 20) // 2 + 40  # fewer than dimensions: singular covariances
+    write_pngs(tmp_path / "a", a)
+    write_pngs(tmp_path / "b", b)
+    command = [sys.executable, "-m", "pytorch_fid", tmp_path / "a", tmp_path / "b", "--device", "cpu"]
+    environment = {**os.environ, "TORCH_HOME": str(torch_home), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*map(str, command), "--dims", "64", "--num-workers", "0"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    theirs = float(done.stdout.split("FID:")[1])
+    extractor = inception.load_inception(weights, "cpu", dimensions=64)
+    moments = [compute_moments(images, extractor, 16, "cpu", "features") for images in (a, b)]
+    assert [m.count for m in moments] == [24, 20]
+    assert theirs > 0.1
+    assert frechet_distance(*moments) == pytest.approx(theirs, rel=1e-5)
+
+
+def test_stand_in_is_never_called_inception(weights):
+    assert not inception.is_official(weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert inception.load_inception(weights, "cpu", 64).name == f"inception-standin-{digest[:8]}"
+
+
+def test_official_means_size_and_hash(tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"official")
+    monkeypatch.setattr(inception, "WEIGHTS_BYTES", 8)
+    assert not inception.is_official(path)
+    monkeypatch.setattr(inception, "WEIGHTS_SHA256", hashlib.sha256(b"official").hexdigest())
+    assert inception.is_official(path)
+    assert inception.extractor_name(path) == "inception"
+    path.write_bytes(b"officiaL")
+    assert inception.extractor_name(path).startswith("inception-standin-")
+
+
+def test_pinned_hash_belongs_to_the_packages_file():
+    assert inception.weights_url().endswith(f"/{FILE_NAME}")
+    assert inception.WEIGHTS_SHA256[:8] in FILE_NAME
+
+
+def test_loading_restores_the_packages_loader(weights):
+    before = fid.load_state_dict_from_url
+    inception.load_inception(weights, "cpu", 64)
+    assert fid.load_state_dict_from_url is before
+
+
+def test_a_path_is_copied_as_it_is(tmp_path):
+    (tmp_path / "mine.pth").write_bytes(b"stand-in")
+    settings = FidSettings(weights=str(tmp_path / "mine.pth"))
+    target = inception.fetch_inception_weights(settings, tmp_path / "cache" / "inception.pth")
+    assert target.read_bytes() == b"stand-in"
+
+
+def test_a_missing_path_is_named(tmp_path):
+    settings = FidSettings(weights=str(tmp_path / "none.pth"))
+    with pytest.raises(UserError, match=r"`evaluation\.fid\.weights` is '.*none\.pth', which is not a file; set"):
+        inception.fetch_inception_weights(settings, tmp_path / "inception.pth")
+
+
+def test_a_download_with_another_hash_is_refused(tmp_path):
+    (tmp_path / "wrong.pth").write_bytes(b"something else")
+    settings = FidSettings(weights=(tmp_path / "wrong.pth").as_uri())
+    with pytest.raises(UserError, match=r"cannot be fetched from file:.*SHA-256.*`evaluation\.fid\.enabled: false`"):
+        inception.fetch_inception_weights(settings, tmp_path / "inception.pth")
+    assert not (tmp_path / "inception.pth").exists()
+
+
+def test_the_packages_address_is_the_default(tmp_path, monkeypatch):
+    source = tmp_path / "published.pth"
+    monkeypatch.setattr(fid, "FID_WEIGHTS_URL", source.as_uri())
+    with pytest.raises(UserError, match=r"No such file.*; set `evaluation\.fid\.weights` to a copy of the file, or"):
+        inception.fetch_inception_weights(FidSettings(), tmp_path / "inception.pth")
+    source.write_bytes(b"published")
+    monkeypatch.setattr(inception, "WEIGHTS_SHA256", hashlib.sha256(b"published").hexdigest())
+    target = inception.fetch_inception_weights(FidSettings(), tmp_path / "inception.pth")
+    assert target.read_bytes() == b"published"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>not found</html>", b"broken", {"conv.weight": torch.zeros(3)}, {"epoch": 3}, [1, 2]]
+)
+def test_a_malformed_file_is_named(tmp_path, content):
+    path = tmp_path / "bad.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(UserError, match=r"bad\.pth does not hold the weights of pytorch-fid's Inception network; set"):
+        inception.load_inception(path, "cpu")
+
+
+def test_a_truncated_file_is_named(tmp_path, weights):
+    path = tmp_path / "cut.pth"
+    with weights.open("rb") as whole:
+        path.write_bytes(whole.read(1_000_000))
+    with pytest.raises(UserError, match=r"cut\.pth does not hold the weights"):
+        inception.load_inception(path, "cpu")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read the Inception weights .*none\.pth: No such file"):
+        inception.load_inception(tmp_path / "none.pth", "cpu")
+
+
+class Constant:
+    name, dimensions = "mean", 3
+
+    def __call__(self, images):
+        return images.float().mean((2, 3))
+
+
+def test_compute_moments_covers_every_image_of_a_memory_map(tmp_path):
+    np.save(tmp_path / "images.npy", pictures(3, 23))
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    moments = compute_moments(images, Constant(), 5, "cpu", "features")
+    expected = images.astype(np.float64).mean((2, 3))
+    assert moments.count == 23
+    np.testing.assert_allclose(moments.mean, expected.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(moments.covariance, np.cov(expected, rowvar=False), rtol=1e-4)
+
+
+@pytest.mark.parametrize("images", [np.zeros((4, 3, 8, 8), np.float32), np.zeros((4, 8, 8, 3), np.uint8)])
+def test_compute_moments_refuses_other_arrays(images):
+    with pytest.raises(ValueError, match=r"images must be uint8 \(N, 3, H, W\)"):
+        compute_moments(images, Constant(), 2, "cpu", "features")

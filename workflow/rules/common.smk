@@ -1,0 +1,99 @@
+# Settings, names and paths that the rules share. No rule stands here, and nothing imports torch.
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+try:
+    from hybridflow import config as hf_config, store as hf_store
+    from hybridflow.data.fingerprint import content_hash
+    from hybridflow.devices import gpus_claimed
+    from hybridflow.errors import UserError
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"the Python that runs snakemake ({sys.executable}) has no module {error.name!r}; "
+        "run `make setup` and use .venv/bin/snakemake."
+    )
+
+try:
+    SETTINGS = hf_config.parse_settings(config)
+    DATASET_HASH = content_hash(SETTINGS.dataset, Path("resources/folder-fingerprint.json"))
+except UserError as error:
+    raise WorkflowError(str(error))
+
+RESULTS = f"results/{SETTINGS.experiment}"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+DATASET = "resources/cifar10"
+if SETTINGS.dataset.source == "folder":
+    DATASET = f"resources/folder-{DATASET_HASH[:12]}"
+SEED_FOLDER = RESULTS + "/{variant}/seed{seed}"
+EXTRACTORS = [
+    name
+    for name, settings in (("inception", SETTINGS.evaluation.fid), ("cifar_classifier", SETTINGS.evaluation.fd_cifar))
+    if settings.enabled
+]
+# FD-CIFAR is also measured against the test split: the classifier has seen the training images.
+REFERENCES = [("inception", "train"), ("cifar_classifier", "train"), ("cifar_classifier", "test")]
+
+
+wildcard_constraints:
+    variant="|".join(map(re.escape, SETTINGS.variants)),
+    seed="|".join(map(str, SETTINGS.seeds)),
+    extractor="inception|cifar_classifier",
+    split="train|test",
+
+
+def variant_settings(wildcards):
+    """The resolved settings of a job's variant."""
+    return SETTINGS.resolve(wildcards.variant)
+
+
+def variant_key(wildcards):
+    """The training key of a job's variant and seed: a new one is a new training."""
+    return hf_store.variant_entry(SETTINGS, wildcards.variant, int(wildcards.seed), DATASET_HASH).key
+
+
+def parent_checkpoint(wildcards):
+    """The checkpoint a variant starts from, or nothing."""
+    parent = variant_settings(wildcards).init_from
+    return [] if parent is None else f"{RESULTS}/{parent}/seed{wildcards.seed}/checkpoint.safetensors"
+
+
+def extractor_weights(wildcards):
+    """The file that holds a feature extractor's weights."""
+    if wildcards.extractor == "inception":
+        return rules.fetch_inception.output.weights
+    return rules.train_classifier.output.classifier
+
+
+def extractor_batch(wildcards):
+    """Images per batch of a feature extractor."""
+    evaluation = SETTINGS.evaluation
+    return (evaluation.fid if wildcards.extractor == "inception" else evaluation.fd_cifar).batch_size
+
+
+def seed_files(name):
+    """``name`` of every variant and seed, variants in the order of the config."""
+    return expand(SEED_FOLDER + "/" + name, variant=SETTINGS.variants, seed=SETTINGS.seeds)
+
+
+def sample_moments(wildcards):
+    """Feature statistics of a model's samples, for every distance that is switched on."""
+    folder = SEED_FOLDER.format(**wildcards)
+    return [f"{folder}/features/{extractor}.npz" for extractor in EXTRACTORS]
+
+
+def reference_moments(wildcards):
+    """Feature statistics of the dataset's images, for every distance that is switched on."""
+    return [f"{RESULTS}/reference/{name}-{split}.npz" for name, split in REFERENCES if name in EXTRACTORS]
+
+
+def variant_gpus(wildcards):
+    """GPUs that a job of a variant takes."""
+    return gpus_claimed(variant_settings(wildcards).training.device)
+
+
+def store_status():
+    """Which results of the configuration are stored, can be pulled, or have to be computed."""
+    return hf_store.status_lines(list(hf_store.expected_entries(SETTINGS, DATASET_HASH)))

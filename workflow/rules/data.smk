@@ -1,0 +1,28 @@
+rule prepare_dataset:
+    output:
+        train=f"{DATASET}/train.npy",
+        test=f"{DATASET}/test.npy",
+        labels=[f"{DATASET}/{split}_labels.npy" for split in ("train", "test") if SETTINGS.dataset.source == "cifar10"],
+        manifest=f"{DATASET}/manifest.json",
+    params:
+        dataset=DATASET_HASH,
+        cache="resources/archives",
+    log:
+        f"{LOGS}/prepare_dataset.log",
+    benchmark:
+        f"{BENCHMARKS}/prepare_dataset.tsv"
+    script:
+        "../scripts/prepare_dataset.py"
+
+
+rule fetch_inception:
+    output:
+        weights="resources/inception/pt_inception-2015-12-05.pth",
+    params:
+        source=str(SETTINGS.evaluation.fid.weights),
+    log:
+        f"{LOGS}/fetch_inception.log",
+    benchmark:
+        f"{BENCHMARKS}/fetch_inception.tsv"
+    script:
+        "../scripts/fetch_inception.py"

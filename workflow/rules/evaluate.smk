@@ -1,0 +1,97 @@
+rule evaluate_likelihood:
+    input:
+        checkpoint=rules.train_variant.output.checkpoint,
+        images=rules.prepare_dataset.output.test,
+    output:
+        summary=f"{SEED_FOLDER}/likelihood.json",
+        bounds=f"{SEED_FOLDER}/likelihood.npy",
+    params:
+        device=lambda wildcards: variant_settings(wildcards).training.device,
+        settings=SETTINGS.evaluation.likelihood.model_dump(mode="json"),
+    log:
+        f"{LOGS}/evaluate_likelihood/{{variant}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_likelihood/{{variant}}-seed{{seed}}.tsv"
+    threads: SETTINGS.training.threads
+    resources:
+        gpu=variant_gpus,
+    script:
+        "../scripts/evaluate_likelihood.py"
+
+
+rule sample_images:
+    input:
+        checkpoint=rules.train_variant.output.checkpoint,
+    output:
+        samples=f"{SEED_FOLDER}/samples.npy",
+        note=f"{SEED_FOLDER}/samples.json",
+    params:
+        device=lambda wildcards: variant_settings(wildcards).training.device,
+        settings=SETTINGS.sampling.model_dump(mode="json"),
+    log:
+        f"{LOGS}/sample_images/{{variant}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/sample_images/{{variant}}-seed{{seed}}.tsv"
+    threads: SETTINGS.training.threads
+    resources:
+        gpu=variant_gpus,
+    script:
+        "../scripts/sample_images.py"
+
+
+rule measure_reference:
+    input:
+        images=f"{DATASET}/{{split}}.npy",
+        weights=extractor_weights,
+    output:
+        moments=f"{RESULTS}/reference/{{extractor}}-{{split}}.npz",
+    params:
+        device=SETTINGS.training.device,
+        dataset=DATASET_HASH,
+        batch_size=extractor_batch,
+    log:
+        f"{LOGS}/measure_reference/{{extractor}}-{{split}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_reference/{{extractor}}-{{split}}.tsv"
+    threads: SETTINGS.training.threads
+    resources:
+        gpu=gpus_claimed(SETTINGS.training.device),
+    script:
+        "../scripts/measure_moments.py"
+
+
+rule measure_samples:
+    input:
+        images=rules.sample_images.output.samples,
+        note=rules.sample_images.output.note,
+        weights=extractor_weights,
+    output:
+        moments=f"{SEED_FOLDER}/features/{{extractor}}.npz",
+    params:
+        device=lambda wildcards: variant_settings(wildcards).training.device,
+        batch_size=extractor_batch,
+    log:
+        f"{LOGS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.tsv"
+    threads: SETTINGS.training.threads
+    resources:
+        gpu=variant_gpus,
+    script:
+        "../scripts/measure_moments.py"
+
+
+rule evaluate_fidelity:
+    input:
+        note=rules.sample_images.output.note,
+        samples=sample_moments,
+        references=reference_moments,
+        classifier=rules.train_classifier.output.classifier if SETTINGS.evaluation.fd_cifar.enabled else [],
+    output:
+        summary=f"{SEED_FOLDER}/fidelity.json",
+    log:
+        f"{LOGS}/evaluate_fidelity/{{variant}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate_fidelity/{{variant}}-seed{{seed}}.tsv"
+    script:
+        "../scripts/evaluate_fidelity.py"

@@ -1,0 +1,63 @@
+rule build_table:
+    input:
+        likelihoods=seed_files("likelihood.json"),
+        fidelities=seed_files("fidelity.json"),
+    output:
+        csv=report(f"{RESULTS}/table1.csv", caption="../report/table1.rst", category="Table 1"),
+        md=f"{RESULTS}/table1.md",
+        tex=f"{RESULTS}/table1.tex",
+    log:
+        f"{LOGS}/build_table.log",
+    script:
+        "../scripts/build_table.py"
+
+
+rule draw_samples:
+    input:
+        seed_files("samples.npy"),
+    output:
+        png=report(f"{RESULTS}/figures/samples.png", caption="../report/samples.rst", category="Figures"),
+        pdf=f"{RESULTS}/figures/samples.pdf",
+    log:
+        f"{LOGS}/draw_samples.log",
+    script:
+        "../scripts/draw_samples.py"
+
+
+rule draw_tradeoff:
+    input:
+        table=rules.build_table.output.csv,
+    output:
+        png=report(f"{RESULTS}/figures/tradeoff.png", caption="../report/tradeoff.rst", category="Figures"),
+        pdf=f"{RESULTS}/figures/tradeoff.pdf",
+    log:
+        f"{LOGS}/draw_tradeoff.log",
+    script:
+        "../scripts/draw_tradeoff.py"
+
+
+rule draw_training:
+    input:
+        seed_files("training.jsonl"),
+    output:
+        png=report(f"{RESULTS}/figures/training.png", caption="../report/training.rst", category="Figures"),
+        pdf=f"{RESULTS}/figures/training.pdf",
+    log:
+        f"{LOGS}/draw_training.log",
+    script:
+        "../scripts/draw_training.py"
+
+
+rule write_provenance:
+    input:
+        table=rules.build_table.output.csv,
+        checkpoints=seed_files("checkpoint.safetensors"),
+        histories=seed_files("training.jsonl"),
+    output:
+        record=report(f"{RESULTS}/provenance.json", caption="../report/provenance.rst", category="Provenance"),
+    params:
+        benchmarks=BENCHMARKS,
+    log:
+        f"{LOGS}/write_provenance.log",
+    script:
+        "../scripts/write_provenance.py"

@@ -1,0 +1,42 @@
+rule train_variant:
+    input:
+        images=rules.prepare_dataset.output.train,
+        parent=parent_checkpoint,
+    output:
+        checkpoint=f"{SEED_FOLDER}/checkpoint.safetensors",
+        history=f"{SEED_FOLDER}/training.jsonl",
+    params:
+        device=lambda wildcards: variant_settings(wildcards).training.device,
+        key=variant_key,
+        dataset=DATASET_HASH,
+    log:
+        f"{LOGS}/train_variant/{{variant}}-seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_variant/{{variant}}-seed{{seed}}.tsv"
+    threads: SETTINGS.training.threads
+    resources:
+        gpu=variant_gpus,
+    script:
+        "../scripts/train_variant.py"
+
+
+rule train_classifier:
+    input:
+        images=rules.prepare_dataset.output.train,
+        test=rules.prepare_dataset.output.test,
+        labels=rules.prepare_dataset.output.labels,
+    output:
+        classifier=f"{RESULTS}/reference/classifier.safetensors",
+    params:
+        device=SETTINGS.training.device,
+        dataset=DATASET_HASH,
+        key=hf_store.classifier_entry(SETTINGS, DATASET_HASH).key,
+    log:
+        f"{LOGS}/train_classifier.log",
+    benchmark:
+        f"{BENCHMARKS}/train_classifier.tsv"
+    threads: SETTINGS.training.threads
+    resources:
+        gpu=gpus_claimed(SETTINGS.training.device),
+    script:
+        "../scripts/train_classifier.py"

@@ -1,0 +1,25 @@
+"""Assembles Table 1."""
+
+from itertools import product
+
+from hybridflow.job import workflow_job
+
+with workflow_job(snakemake) as settings:
+    from hybridflow.report.measurements import VariantInfo
+    from hybridflow.report.table import write_table
+
+    models = list(product(settings.variants, settings.seeds))  # the order of the rule's inputs
+    resolved = [settings.resolve(name) for name in settings.variants]
+    write_table(
+        snakemake.output.csv,
+        snakemake.output.md,
+        snakemake.output.tex,
+        [
+            VariantInfo(v.name, v.discriminator.kind if v.discriminator else None, v.adversarial_weight)
+            for v in resolved
+        ],
+        dict(zip(models, snakemake.input.likelihoods, strict=True)),
+        dict(zip(models, snakemake.input.fidelities, strict=True)),
+        settings.experiment,
+        settings.small,
+    )

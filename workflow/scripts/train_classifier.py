@@ -1,0 +1,34 @@
+"""Trains the classifier behind FD-CIFAR unless the store holds it."""
+
+import sys
+
+from hybridflow.files import place
+from hybridflow.job import torch_job
+from hybridflow.store import claim, classifier_entry
+
+with torch_job(snakemake, snakemake.params.device) as (settings, device):
+    from hybridflow.data.images import load_images, load_labels
+    from hybridflow.metrics.classifier import load_classifier, save_classifier, train_classifier
+
+    entry = classifier_entry(settings, snakemake.params.dataset)
+    stored, resume = entry.file(".safetensors"), entry.file(".resume")
+    with claim(entry):
+        if entry.stored:
+            print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
+        else:
+            state, accuracy = train_classifier(
+                load_images(snakemake.input.images),
+                load_labels(snakemake.input.labels[0]),
+                load_images(snakemake.input.test),
+                load_labels(snakemake.input.labels[1]),
+                settings.evaluation.fd_cifar.classifier,
+                device,
+                snakemake.threads,
+                "train classifier",
+                resume,
+            )
+            save_classifier(stored, state, settings.evaluation.fd_cifar.classifier, accuracy)
+        resume.unlink(missing_ok=True)
+    accuracy = load_classifier(stored, "cpu")[1]["accuracy"]
+    print(f"classifier: {100 * accuracy['test']:.1f} % accuracy on the test split", file=sys.stderr)
+    place(stored, snakemake.output.classifier)

@@ -1,0 +1,37 @@
+"""Trains a variant unless the store holds its weights, and puts them where the workflow expects them."""
+
+import sys
+from pathlib import Path
+
+from hybridflow.files import place
+from hybridflow.job import torch_job
+from hybridflow.store import claim, variant_entry
+
+variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
+
+with torch_job(snakemake, snakemake.params.device) as (settings, device):
+    from hybridflow.checkpoint import check_key
+    from hybridflow.data.images import load_images
+    from hybridflow.train import Job, train
+
+    entry = variant_entry(settings, variant, seed, snakemake.params.dataset)
+    with claim(entry):
+        if entry.stored:
+            print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
+        else:
+            job = Job(
+                variant=settings.resolve(variant),
+                seed=seed,
+                key=entry.key,
+                parent=Path(snakemake.input.parent) if snakemake.input.parent else None,
+                checkpoint=entry.file(".safetensors"),
+                history=entry.file(".jsonl"),
+                resume=entry.file(".resume"),
+                monitor=Path(snakemake.output.checkpoint).parent,
+                dataset_hash=snakemake.params.dataset,
+            )
+            train(job, load_images(snakemake.input.images), device)
+        entry.file(".resume").unlink(missing_ok=True)
+    check_key(entry.file(".safetensors"), entry.key)
+    place(entry.file(".safetensors"), snakemake.output.checkpoint)
+    place(entry.file(".jsonl"), snakemake.output.history)
