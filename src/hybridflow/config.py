@@ -321,6 +321,14 @@ class Settings(Section):
             training=_override(self.training, entry.training, f"{where}.training"),
         )
 
+    def _place(self, name: str) -> tuple[float, str, int, str]:
+        """Sorts variants: by weight, then discriminator, then how many others they start from, then name."""
+        ancestors, current = 0, self.variants[name].init_from
+        while current is not None:
+            ancestors, current = ancestors + 1, self.variants[current].init_from
+        entry = self.variants[name]
+        return entry.adversarial_weight, entry.discriminator or "", ancestors, name
+
     def _check_variants(self) -> None:
         for name, entry in self.variants.items():
             where = f"variants.{name}"
@@ -355,7 +363,8 @@ class Settings(Section):
 def parse_settings(config: dict[str, Any]) -> Settings:
     """Validates a merged configuration mapping.
 
-    A variant that is set to ``null`` is left out, so that a preset can drop one of the base file's.
+    A variant that is set to ``null`` is left out, so that a preset can drop one of the base file's. Variants
+    are put into the table's order, by :meth:`Settings._place`: merging files does not keep any.
 
     Raises:
         UserError: names the first thing that is wrong.
@@ -365,7 +374,8 @@ def parse_settings(config: dict[str, Any]) -> Settings:
         config["variants"] = {name: entry for name, entry in config["variants"].items() if entry is not None}
     settings = _validate(Settings, config, "")
     settings._check_variants()
-    return settings
+    ordered = sorted(settings.variants, key=settings._place)
+    return settings.model_copy(update={"variants": {name: settings.variants[name] for name in ordered}})
 
 
 def load_settings(*paths: str | Path) -> Settings:

@@ -33,6 +33,7 @@ from hybridflow.data.augment import augment
 from hybridflow.discriminators import build_discriminator, discriminator_input, straight_through_levels
 from hybridflow.ema import ExponentialMovingAverage
 from hybridflow.errors import UserError
+from hybridflow.files import write_text
 from hybridflow.flows import build_flow
 from hybridflow.flows.base import Flow, bits_per_dim
 from hybridflow.losses import discriminator_loss, generator_adversarial_loss
@@ -483,9 +484,8 @@ class History:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = _complete_rows(path) if path.exists() else []
         rows = [row for row in rows if row["step"] <= step]
-        self.file = path.open("w", encoding="utf-8")
-        for row in rows:
-            self.file.write(json.dumps(row) + "\n")
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows))  # a kill now must not cost older rows
+        self.file = path.open("a", encoding="utf-8")
         self.previous = (rows[-1]["images"], rows[-1]["seconds"]) if rows else (0, 0.0)
         self.images_per_second = 0.0
         self.board = SummaryWriter(str(monitor / "tensorboard"), purge_step=step)

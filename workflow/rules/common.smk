@@ -27,7 +27,7 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 DATASET = "resources/cifar10"
 if SETTINGS.dataset.source == "folder":
     DATASET = f"resources/folder-{DATASET_HASH[:12]}"
-SEED_FOLDER = RESULTS + "/{variant}/seed{seed}"
+SEED_FOLDER = f"{RESULTS}/{{variant}}/seed{{seed}}"
 EXTRACTORS = [
     name
     for name, settings in (("inception", SETTINGS.evaluation.fid), ("cifar_classifier", SETTINGS.evaluation.fd_cifar))
@@ -75,7 +75,7 @@ def extractor_batch(wildcards):
 
 def seed_files(name):
     """``name`` of every variant and seed, variants in the order of the config."""
-    return expand(SEED_FOLDER + "/" + name, variant=SETTINGS.variants, seed=SETTINGS.seeds)
+    return expand(f"{SEED_FOLDER}/{name}", variant=SETTINGS.variants, seed=SETTINGS.seeds)
 
 
 def sample_moments(wildcards):

@@ -4,13 +4,15 @@ rule prepare_dataset:
         test=f"{DATASET}/test.npy",
         labels=[f"{DATASET}/{split}_labels.npy" for split in ("train", "test") if SETTINGS.dataset.source == "cifar10"],
         manifest=f"{DATASET}/manifest.json",
-    params:
-        dataset=DATASET_HASH,
-        cache="resources/archives",
     log:
         f"{LOGS}/prepare_dataset.log",
     benchmark:
         f"{BENCHMARKS}/prepare_dataset.tsv"
+    params:
+        dataset=DATASET_HASH,
+        cache="resources/archives",
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/prepare_dataset.py"
 
@@ -18,11 +20,13 @@ rule prepare_dataset:
 rule fetch_inception:
     output:
         weights="resources/inception/pt_inception-2015-12-05.pth",
-    params:
-        source=str(SETTINGS.evaluation.fid.weights),
     log:
         f"{LOGS}/fetch_inception.log",
     benchmark:
         f"{BENCHMARKS}/fetch_inception.tsv"
+    params:
+        source=str(SETTINGS.evaluation.fid.weights),
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/fetch_inception.py"

@@ -5,9 +5,6 @@ rule evaluate_likelihood:
     output:
         summary=f"{SEED_FOLDER}/likelihood.json",
         bounds=f"{SEED_FOLDER}/likelihood.npy",
-    params:
-        device=lambda wildcards: variant_settings(wildcards).training.device,
-        settings=SETTINGS.evaluation.likelihood.model_dump(mode="json"),
     log:
         f"{LOGS}/evaluate_likelihood/{{variant}}-seed{{seed}}.log",
     benchmark:
@@ -15,6 +12,11 @@ rule evaluate_likelihood:
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
+    params:
+        device=lambda wildcards: variant_settings(wildcards).training.device,
+        settings=SETTINGS.evaluation.likelihood.model_dump(mode="json"),
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/evaluate_likelihood.py"
 
@@ -25,9 +27,6 @@ rule sample_images:
     output:
         samples=f"{SEED_FOLDER}/samples.npy",
         note=f"{SEED_FOLDER}/samples.json",
-    params:
-        device=lambda wildcards: variant_settings(wildcards).training.device,
-        settings=SETTINGS.sampling.model_dump(mode="json"),
     log:
         f"{LOGS}/sample_images/{{variant}}-seed{{seed}}.log",
     benchmark:
@@ -35,6 +34,11 @@ rule sample_images:
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
+    params:
+        device=lambda wildcards: variant_settings(wildcards).training.device,
+        settings=SETTINGS.sampling.model_dump(mode="json"),
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/sample_images.py"
 
@@ -45,10 +49,6 @@ rule measure_reference:
         weights=extractor_weights,
     output:
         moments=f"{RESULTS}/reference/{{extractor}}-{{split}}.npz",
-    params:
-        device=SETTINGS.training.device,
-        dataset=DATASET_HASH,
-        batch_size=extractor_batch,
     log:
         f"{LOGS}/measure_reference/{{extractor}}-{{split}}.log",
     benchmark:
@@ -56,6 +56,12 @@ rule measure_reference:
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
+    params:
+        device=SETTINGS.training.device,
+        dataset=DATASET_HASH,
+        batch_size=extractor_batch,
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/measure_moments.py"
 
@@ -67,9 +73,6 @@ rule measure_samples:
         weights=extractor_weights,
     output:
         moments=f"{SEED_FOLDER}/features/{{extractor}}.npz",
-    params:
-        device=lambda wildcards: variant_settings(wildcards).training.device,
-        batch_size=extractor_batch,
     log:
         f"{LOGS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.log",
     benchmark:
@@ -77,6 +80,11 @@ rule measure_samples:
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
+    params:
+        device=lambda wildcards: variant_settings(wildcards).training.device,
+        batch_size=extractor_batch,
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/measure_moments.py"
 
@@ -93,5 +101,7 @@ rule evaluate_fidelity:
         f"{LOGS}/evaluate_fidelity/{{variant}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate_fidelity/{{variant}}-seed{{seed}}.tsv"
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/evaluate_fidelity.py"

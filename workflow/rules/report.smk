@@ -8,6 +8,8 @@ rule build_table:
         tex=f"{RESULTS}/table1.tex",
     log:
         f"{LOGS}/build_table.log",
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/build_table.py"
 
@@ -20,6 +22,8 @@ rule draw_samples:
         pdf=f"{RESULTS}/figures/samples.pdf",
     log:
         f"{LOGS}/draw_samples.log",
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/draw_samples.py"
 
@@ -32,6 +36,8 @@ rule draw_tradeoff:
         pdf=f"{RESULTS}/figures/tradeoff.pdf",
     log:
         f"{LOGS}/draw_tradeoff.log",
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/draw_tradeoff.py"
 
@@ -44,6 +50,8 @@ rule draw_training:
         pdf=f"{RESULTS}/figures/training.pdf",
     log:
         f"{LOGS}/draw_training.log",
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/draw_training.py"
 
@@ -55,9 +63,11 @@ rule write_provenance:
         histories=seed_files("training.jsonl"),
     output:
         record=report(f"{RESULTS}/provenance.json", caption="../report/provenance.rst", category="Provenance"),
-    params:
-        benchmarks=BENCHMARKS,
     log:
         f"{LOGS}/write_provenance.log",
+    params:
+        benchmarks=BENCHMARKS,
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/write_provenance.py"

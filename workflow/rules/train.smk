@@ -5,10 +5,6 @@ rule train_variant:
     output:
         checkpoint=f"{SEED_FOLDER}/checkpoint.safetensors",
         history=f"{SEED_FOLDER}/training.jsonl",
-    params:
-        device=lambda wildcards: variant_settings(wildcards).training.device,
-        key=variant_key,
-        dataset=DATASET_HASH,
     log:
         f"{LOGS}/train_variant/{{variant}}-seed{{seed}}.log",
     benchmark:
@@ -16,6 +12,12 @@ rule train_variant:
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
+    params:
+        device=lambda wildcards: variant_settings(wildcards).training.device,
+        key=variant_key,
+        dataset=DATASET_HASH,
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/train_variant.py"
 
@@ -27,10 +29,6 @@ rule train_classifier:
         labels=rules.prepare_dataset.output.labels,
     output:
         classifier=f"{RESULTS}/reference/classifier.safetensors",
-    params:
-        device=SETTINGS.training.device,
-        dataset=DATASET_HASH,
-        key=hf_store.classifier_entry(SETTINGS, DATASET_HASH).key,
     log:
         f"{LOGS}/train_classifier.log",
     benchmark:
@@ -38,5 +36,11 @@ rule train_classifier:
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
+    params:
+        device=SETTINGS.training.device,
+        dataset=DATASET_HASH,
+        key=hf_store.classifier_entry(SETTINGS, DATASET_HASH).key,
+    conda:
+        "../envs/environment.yml"
     script:
         "../scripts/train_classifier.py"

@@ -1,0 +1,96 @@
+"""A copy of the project to run the real snakemake, dvc and git in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+MICRO = ROOT / "tests" / "data" / "micro.yaml"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of the project in a folder of its own."""
+
+    path: Path
+
+    def run(self, *command: str, check: bool = True, **kwargs: object) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the checkout; its output is text, errors included."""
+        done = subprocess.run(
+            command,
+            cwd=self.path,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            **kwargs,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        """Runs snakemake on the micro experiment and returns its output."""
+        return self.run(*self.snakemake_command(*arguments), check=check).stdout
+
+    def snakemake_command(self, *arguments: str) -> list[str]:
+        base = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "micro.yaml"]
+        return [*base, *arguments]
+
+    def dvc(self, *arguments: str) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments).stdout
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments).stdout
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).write_text(text, encoding="utf-8")
+
+    def read(self, name: str) -> str:
+        return (self.path / name).read_text(encoding="utf-8")
+
+
+def _environment() -> dict[str, str]:
+    identity = {"GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.org"}
+    identity |= {"GIT_COMMITTER_NAME": "Test", "GIT_COMMITTER_EMAIL": "test@example.org"}
+    return os.environ | identity | {"DVC_NO_ANALYTICS": "1"}
+
+
+def copy_project(target: Path) -> Project:
+    """Copies what git tracks (with changes not committed yet) into a fresh repository at ``target``."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        source = ROOT / name
+        if name and source.is_file() and not name.startswith("tests/"):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target / name)
+    shutil.copyfile(MICRO, target / "micro.yaml")
+    project = Project(target)
+    project.git("init", "--quiet")
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "start")
+    return project
+
+
+def write_dataset(project: Project) -> None:
+    """Puts 64 real training images where the prepared CIFAR-10 would be; test images are the same, flipped."""
+    with np.load(ROOT / "tests" / "data" / "cifar10_64.npz") as file:
+        images, labels = file["images"], file["labels"]
+    folder = project.path / "resources" / "cifar10"
+    folder.mkdir(parents=True)
+    np.save(folder / "train.npy", images)
+    np.save(folder / "test.npy", images[..., ::-1].copy())
+    np.save(folder / "train_labels.npy", labels.astype(np.int64))
+    np.save(folder / "test_labels.npy", labels.astype(np.int64))
+    (folder / "manifest.json").write_text("{}\n")

@@ -1,0 +1,229 @@
+"""The real snakemake on the real workflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from checkout import ROOT, Project, write_dataset
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+COLUMNS = [
+    "variant",
+    "discriminator",
+    "factor",
+    "seeds",
+    "bpd",
+    "bpd_sd",
+    "fid",
+    "fid_sd",
+    "fd_cifar",
+    "fd_cifar_sd",
+    "thesis_bpd",
+    "thesis_fid",
+]
+
+
+def job_counts(output: str) -> dict[str, int]:
+    """The jobs a dry run announces, by rule."""
+    stats = output[output.index("Job stats:") :]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, flags=re.MULTILINE)}
+
+
+def dry_run(project: Project, *arguments: str) -> dict[str, int]:
+    output = project.run(sys.executable, "-m", "snakemake", "-n", *arguments).stdout
+    return {} if "Nothing to be done" in output else job_counts(output)
+
+
+def copied(project: Project, target: Path) -> Project:
+    """A copy of a checkout with everything it has made."""
+    shutil.copytree(project.path, target, symlinks=True)
+    return Project(target)
+
+
+@pytest.mark.parametrize("preset", [None, *sorted(path.name for path in (ROOT / "presets").glob("*.yaml"))])
+def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> None:
+    arguments = ["--configfile", f"presets/{preset}"] if preset else []
+    counts = dry_run(project, *arguments)
+    config = yaml.safe_load(project.read("config.yaml"))
+    over = yaml.safe_load(project.read(f"presets/{preset}")) if preset else {}
+    variants = config["variants"] | over.get("variants", {})
+    models = sum(entry is not None for entry in variants.values()) * len(over.get("seeds", config["seeds"]))
+    fid = over.get("evaluation", {}).get("fid", {}).get("enabled", True)
+    expected = {
+        "prepare_dataset": 1,
+        "train_classifier": 1,
+        "train_variant": models,
+        "evaluate_likelihood": models,
+        "sample_images": models,
+        "measure_samples": models * (1 + fid),
+        "measure_reference": 2 + fid,
+        "evaluate_fidelity": models,
+        "build_table": 1,
+        "draw_samples": 1,
+        "draw_tradeoff": 1,
+        "draw_training": 1,
+        "write_provenance": 1,
+        "all": 1,
+    }
+    if fid:
+        expected["fetch_inception"] = 1
+    assert {k: v for k, v in counts.items() if k != "total"} == expected
+
+
+def test_the_paper_preset_has_four_rows(project: Project) -> None:
+    assert dry_run(project)["train_variant"] == 4
+
+
+def test_a_variant_is_one_entry(project: Project) -> None:
+    before = dry_run(project, "--configfile", "micro.yaml")
+    project.write(
+        "more.yaml", "variants: {dcgan-0.9: {discriminator: dcgan, adversarial_weight: 0.9, init_from: baseline}}"
+    )
+    after = dry_run(project, "--configfile", "micro.yaml", "more.yaml")
+    per_model = {"train_variant", "evaluate_likelihood", "sample_images", "measure_samples", "evaluate_fidelity"}
+    assert {k for k in after if after[k] != before[k]} == per_model | {"total"}
+    assert all(after[k] == before[k] + 1 for k in per_model)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("training: {batchsize: 3}", "`training.batchsize` is not a setting; did you mean `batch_size`?"),
+        ("training: {batch_size: many}", "`training.batch_size` is 'many'"),
+        ("variants: {x: {discriminator: dcgna, adversarial_weight: 0.5}}", "did you mean `dcgan`?"),
+        ("variants: {'a; touch hacked': {}}", "must start with a letter or digit"),
+        ("dataset: {source: folder, folder: nowhere}\nevaluation: {fd_cifar: {enabled: false}}", "nowhere"),
+    ],
+)
+def test_a_wrong_configuration_is_one_sentence(project: Project, change: str, sentence: str) -> None:
+    project.write("wrong.yaml", change)
+    done = project.run(*project.snakemake_command("wrong.yaml", "-n"), check=False)
+    assert done.returncode != 0
+    assert sentence in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (project.path / "hacked").exists()
+
+
+def test_the_run_makes_table_figures_and_provenance(finished: Project) -> None:
+    results = finished.path / "results" / "micro"
+    table = pd.read_csv(results / "table1.csv")
+    assert list(table.columns) == COLUMNS
+    assert list(table.variant) == ["baseline", "dcgan-0.5"]
+    assert np.isfinite(table[["bpd", "fd_cifar"]].to_numpy()).all()
+    assert table.fid.isna().all()
+    assert list(table.thesis_bpd) == [3.05, 3.35]
+    markdown = (results / "table1.md").read_text()
+    assert "–" in markdown
+    assert "not comparable" in markdown
+    for figure in ("samples", "tradeoff", "training"):
+        assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+    provenance = json.loads((results / "provenance.json").read_text())
+    assert provenance["checkpoints"]["baseline/seed0"]["training_seconds"] > 0
+    assert "train_variant/baseline-seed0" in provenance["rules"]
+
+
+def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
+    assert "Nothing to be done" in finished.snakemake("-n")
+
+
+def test_one_changed_setting_retrains_its_variant_alone(finished: Project) -> None:
+    finished_config = "variants: {dcgan-0.5: {training: {label_smoothing: 0.2}}}"
+    (finished.path.parent / "changed.yaml").write_text(finished_config)
+    counts = dry_run(finished, "--configfile", "micro.yaml", "../changed.yaml")
+    assert counts["train_variant"] == 1
+    assert counts["sample_images"] == 1
+    assert "train_classifier" not in counts
+
+
+def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None:
+    (finished.path.parent / "sampling.yaml").write_text("sampling: {temperature: 0.9}")
+    counts = dry_run(finished, "--configfile", "micro.yaml", "../sampling.yaml")
+    assert "train_variant" not in counts
+    assert counts["sample_images"] == 2
+
+
+def test_fresh_clone_and_pull_trains_nothing(finished: Project, tmp_path: Path) -> None:
+    origin = copied(finished, tmp_path / "origin")
+    published = origin.run(sys.executable, "-m", "hybridflow.cli", "publish", "--configfile", "micro.yaml").stdout
+    assert "published 7 files of 5 results" in published
+    origin.git("add", "--all")
+    origin.git("commit", "--quiet", "--message", "publish")
+    assert not origin.git("ls-files", "store/*.safetensors").strip()
+
+    origin.run("git", "clone", "--quiet", str(origin.path), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    status = clone.run(sys.executable, "-m", "hybridflow.cli", "status", "--configfile", "micro.yaml", check=False)
+    assert status.returncode == 3
+    assert "published but not pulled" in status.stdout
+    write_dataset(clone)  # newer than every checkpoint
+    clone.dvc("pull")
+    assert (
+        "5 of 5 results"
+        in clone.run(sys.executable, "-m", "hybridflow.cli", "status", "--configfile", "micro.yaml").stdout
+    )
+
+    output = clone.snakemake()
+    assert output.count("found in the store under") == 5
+    assert "steps/s" not in output
+    for name in ("table1.csv", "baseline/seed0/samples.npy", "dcgan-0.5/seed0/checkpoint.safetensors"):
+        ours, theirs = (p.path / "results" / "micro" / name for p in (clone, finished))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+
+    # What is neither stored nor published is named before anything runs
+    (clone.path / "more.yaml").write_text("seeds: [0, 1]")
+    status = clone.run(
+        sys.executable, "-m", "hybridflow.cli", "status", "--configfile", "micro.yaml", "more.yaml", check=False
+    )
+    assert "to be computed: baseline-seed1-" in status.stdout
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(finished: Project, tmp_path: Path) -> None:
+    project = copied(finished, tmp_path / "killed")
+    shutil.rmtree(project.path / "results")
+    for path in (project.path / "store").glob("baseline-*"):
+        path.unlink()
+    project.write("often.yaml", "training: {resume_every_minutes: 1.0e-6}")
+    command = project.snakemake_command("often.yaml")
+    process = subprocess.Popen(
+        command, cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((project.path / "store").glob("baseline-*.resume")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list((project.path / "store").glob("baseline-*.resume"))
+
+    project.run(*project.snakemake_command("--unlock"))
+    project.snakemake()
+    assert not list((project.path / "store").glob("*.resume"))
+    for name in ("baseline/seed0/checkpoint.safetensors", "baseline/seed0/samples.npy", "table1.csv"):
+        ours, theirs = (p.path / "results" / "micro" / name for p in (project, finished))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+def test_weights_that_cannot_be_had_are_one_sentence(project: Project) -> None:
+    write_dataset(project)
+    project.write("fid.yaml", "evaluation: {fid: {enabled: true, weights: nowhere.pth}}")
+    target = "resources/inception/pt_inception-2015-12-05.pth"
+    output = project.snakemake("fid.yaml", "--until", "fetch_inception", check=False)
+    assert "`evaluation.fid.weights` is 'nowhere.pth', which is not a file" in output
+    assert "evaluation.fid.enabled: false" in output
+    assert "Traceback" not in output
+    assert not (project.path / target).exists()
