@@ -102,7 +102,7 @@ def processes():
     previous = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hybridflow.train", "torch.utils.tensorboard"])
+    context.set_forkserver_preload(["hybridflow.train", "torch.utils.tensorboard", "torch._dynamo", "pytest"])
     context.Process(target=time.monotonic).start()  # starts the server while the environment is set
     if previous is None:
         del os.environ["OMP_NUM_THREADS"]
@@ -309,7 +309,7 @@ def test_divergence_is_reported_and_the_last_good_state_kept(tmp_path):
 
 
 def test_divergence_without_a_saved_state(tmp_path):
-    work = job(tmp_path, optimizer={"name": "adam", "lr": 1e30}, warmup_steps=0)
+    work = job(tmp_path, optimizer={"name": "adam", "lr": 1e30}, warmup_steps=0, resume_every_minutes=30)
     with pytest.raises(UserError, match=r"no earlier state was saved \(training.resume_every_minutes\); lower the"):
         train(work, IMAGES, CPU)
     assert not work.checkpoint.exists()

@@ -91,7 +91,7 @@ def _npm_pack(target: Path, sha256: str) -> str | None:
     if npm is None:
         return "npm is not installed"
     # A directory of its own: what npm leaves after an interrupted run goes away with it.
-    with tempfile.TemporaryDirectory(prefix=".npm-", dir=target.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".npm-", dir=target.parent.resolve()) as scratch:
         command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--pack-destination", scratch]
         try:
             done = subprocess.run(
