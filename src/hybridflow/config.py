@@ -8,6 +8,7 @@ value, what is allowed and the nearest valid name. Importing it does not import 
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import types
 import typing
@@ -130,7 +131,7 @@ class FlowSettings(Section):
             ("coupling.mid_channels", self.coupling.mid_channels),
         ):
             if len(entries) != scales:
-                raise ValueError(f"{key} has {len(entries)} entries but units has {scales}: one per scale is needed")
+                raise ValueError(f"{key} must have one entry per scale: {scales} as in units, not {len(entries)}")
         if self.growth_rate == 0 and max(self.units) > 1:
             raise ValueError("growth_rate must be at least 1 when a scale has more than one unit")
         return self
@@ -333,10 +334,15 @@ class Settings(Section):
         for name, entry in self.variants.items():
             where = f"variants.{name}"
             variant = self.resolve(name)
-            if (entry.discriminator is None) != (entry.adversarial_weight == 0):
+            if entry.discriminator is None and entry.adversarial_weight > 0:
                 raise UserError(
-                    f"config: `{where}` has discriminator {entry.discriminator!r} and adversarial_weight "
-                    f"{entry.adversarial_weight:g}; give a discriminator together with a weight above 0, or neither."
+                    f"config: `{where}` has adversarial_weight {entry.adversarial_weight:g} but no discriminator; "
+                    "name one, or set the weight to 0."
+                )
+            if entry.discriminator is not None and entry.adversarial_weight == 0:
+                raise UserError(
+                    f"config: `{where}` has discriminator {entry.discriminator!r} but adversarial_weight 0; "
+                    "give it a weight above 0, or remove the discriminator."
                 )
             if entry.init_from is not None:
                 if entry.init_from not in self.variants:
@@ -369,6 +375,8 @@ def parse_settings(config: dict[str, Any]) -> Settings:
     Raises:
         UserError: names the first thing that is wrong.
     """
+    if not isinstance(config, dict):
+        raise UserError(f"config: it is {_shown(config)}, but it must be a mapping of settings.")
     config = dict(config)
     if isinstance(config.get("variants"), dict):
         config["variants"] = {name: entry for name, entry in config["variants"].items() if entry is not None}
@@ -414,7 +422,10 @@ def _validate(model: type[S], values: Any, where: str) -> S:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        found = error.errors(include_url=False)
+        # A list with a wrong entry also counts as too short; the entry alone is the problem.
+        inside = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
+        problems = [problem for problem in found if problem["loc"] not in inside]
         more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
         raise UserError(f"config: {_sentence(model, problems[0], where)}{more}.") from None
 
@@ -430,21 +441,52 @@ def _sentence(model: type[Section], problem: Any, where: str) -> str:
         return f"`{key}` is not a setting{_hint(path[-1], names)}"
     if problem["type"] == "missing":
         return f"`{key}` is missing"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    message = message[0].lower() + message[1:]
-    if problem["type"] == "string_pattern_mismatch":
-        message = "must start with a letter or digit and hold only letters, digits, '.', '_' and '-' (64 at most)"
-    if problem["type"] == "literal_error":
-        allowed = typing.cast(str, problem["ctx"]["expected"])
-        guess = difflib.get_close_matches(str(value), [a.strip("'") for a in allowed.replace(" or ", ", ").split(", ")])
-        message = f"must be {allowed}" + (f" (did you mean '{guess[0]}'?)" if guess else "")
-    if isinstance(value, dict) and problem["type"] == "value_error":
+    if problem["type"] == "value_error" and isinstance(value, dict):  # a rule about several settings of one section
+        message = str(problem["ctx"]["error"])
         return f"`{key}`: {message}" if key else message
-    message = message.replace("should be", "must be")
-    return f"`{key}` is {_shown(value)}, but it {message}"
+    return f"`{key}` is {_shown(value)}, but it {_requirement(problem)}"
+
+
+# What pydantic's types of problems mean to someone who writes YAML.
+_REQUIREMENTS = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_type": "must be a whole number",
+    "invalid_key": "must be text",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "model_type": "must be a mapping of settings",
+    "string_pattern_mismatch": "must start with a letter or digit and hold only letters, digits, '.', '_' and '-' "
+    "(64 at most)",
+    "string_type": "must be text",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entry",
+    "tuple_type": "must be a list",
+    "value_error": "{error}",
+}
+
+
+def _requirement(problem: Any) -> str:
+    """What a value must be, in words that follow "but it"."""
+    context = problem.get("ctx", {})
+    if problem["type"] == "literal_error":
+        allowed = typing.cast(str, context["expected"])
+        names = [name.strip("'") for name in allowed.replace(" or ", ", ").split(", ")]
+        guess = difflib.get_close_matches(str(problem["input"]), names)
+        return f"must be {allowed}" + (f" (did you mean '{guess[0]}'?)" if guess else "")
+    if problem["type"] in _REQUIREMENTS:
+        return _REQUIREMENTS[problem["type"]].format(**context)
+    message = problem["msg"].removeprefix("Input ").replace("should be", "must be")
+    return message[0].lower() + message[1:]
 
 
 def _shown(value: Any) -> str:
+    """A value as it stands in YAML, shortened."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -468,3 +510,34 @@ def _hint(wrong: str, names: typing.Iterable[str]) -> str:
     guess = f"; did you mean `{close[0]}`?" if close else ""
     known = f" (known: {', '.join(names)})" if names else " (none is defined)"
     return f"{guess}{known}"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a configuration file, for editors.
+
+    A file may be laid over another one, so nothing is required; an entry of ``variants`` may be null.
+    ``python -m hybridflow.config > workflow/schemas/config.schema.json`` writes it.
+    """
+    schema = Settings.model_json_schema()
+    for section in (schema, *schema["$defs"].values()):
+        section.pop("required", None)
+    entry = schema["$defs"]["VariantEntry"]["properties"]
+    for key, section in (("flow", "FlowSettings"), ("training", "TrainingSettings")):
+        entry[key] = {"$ref": f"#/$defs/{section}"}
+    variants = schema["properties"]["variants"]
+    variants["patternProperties"] = {
+        pattern: {"anyOf": [value, {"type": "null"}]} for pattern, value in variants["patternProperties"].items()
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_with_bounds(schema)}
+
+
+def _with_bounds(schema: Any) -> Any:
+    """Bounds of numbers under the names JSON schema has for them: pydantic keeps its own where a validator precedes."""
+    names = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
+    if isinstance(schema, dict):
+        return {names.get(key, key): _with_bounds(value) for key, value in schema.items()}
+    return [_with_bounds(value) for value in schema] if isinstance(schema, list) else schema
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))

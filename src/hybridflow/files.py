@@ -25,10 +25,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("rb+") as handle:
+            os.fchmod(handle.fileno(), 0o666 & ~_umask())  # some writers make files only their owner can read
             os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from hybridflow.noise import GivenNoise
 
 LOG_PROB_TOLERANCE = 1e-6  # relative
 SAMPLE_TOLERANCE = 1e-5  # absolute, pixels in [0, 1]
+
+# Arrays without which nothing can be compared; besides them, the weights and the noise of each mode.
+_REQUIRED = ("config_json", "x", *(f"{mode}/{name}" for mode in ("eval", "train") for name in ("log_prob", "sample")))
 
 # Buffers of the published modules that hold no information.
 _IGNORED = ("ldj_per_dim", "_shift", "_scale", "temperature", "dist.buffer", "initialized", "num_batches_tracked")
@@ -84,12 +88,13 @@ def read_reference(path: str | Path) -> tuple[DenseFlow, dict[str, np.ndarray]]:
         UserError: the file cannot be read or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as handle, np.lib.npyio.NpzFile(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"cannot read the reference file {path}: {error}.") from None
-    if "config_json" not in arrays or "x" not in arrays:
-        raise UserError(f"{path} is not a DenseFlow reference file: it has no config_json or no x.")
+    for name in _REQUIRED:
+        if name not in arrays:
+            raise UserError(f"{path} is not a DenseFlow reference file: it has no {name}.")
     config = json.loads(arrays["config_json"].tobytes().decode())
     settings = FlowSettings(
         units=config["units"],

@@ -1,0 +1,325 @@
+"""Keys, the keyed store, and which GPU a job takes."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hybridflow.config import Settings, parse_settings
+from hybridflow.devices import claim_device, gpus_claimed
+from hybridflow.errors import UserError
+from hybridflow.keys import classifier_key, moments_key, training_key
+from hybridflow.store import (
+    Entry,
+    claim,
+    classifier_entry,
+    expected_entries,
+    moments_entry,
+    status_lines,
+    variant_entry,
+)
+
+BASE = {
+    "experiment": "test",
+    "discriminators": {"dcgan": {"kind": "dcgan", "width": 8}, "resnet18": {"kind": "resnet18", "width": 8}},
+    "variants": {
+        "baseline": {},
+        "hybrid": {"discriminator": "dcgan", "adversarial_weight": 0.5, "init_from": "baseline"},
+        "late": {"discriminator": "resnet18", "adversarial_weight": 1, "init_from": "hybrid"},
+        "alone": {"discriminator": "dcgan", "adversarial_weight": 0.5},
+    },
+}
+NAMES = list(BASE["variants"])
+
+
+def merged(base: dict, over: dict) -> dict:
+    result = dict(base)
+    for key, value in over.items():
+        result[key] = merged(result[key], value) if isinstance(value, dict) and key in result else value
+    return result
+
+
+def settings(**over) -> Settings:
+    return parse_settings(merged(BASE, over))
+
+
+def keys(**over) -> dict[str, str]:
+    return {name: training_key(settings(**over), name, 0, "data") for name in NAMES}
+
+
+def changed(**over) -> set[str]:
+    before, after = keys(), keys(**over)
+    return {name for name in NAMES if before[name] != after[name]}
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_short_hashes_and_differ():
+    found = keys()
+    assert len(set(found.values())) == 4
+    assert all(len(key) == 12 and int(key, 16) >= 0 for key in found.values())
+    assert found == keys()
+
+
+@pytest.mark.parametrize(
+    ("variants", "expected"),
+    [
+        ({"baseline": {"training": {"optimizer": {"lr": 0.5}}}}, {"baseline", "hybrid", "late"}),
+        ({"hybrid": {"training": {"optimizer": {"lr": 0.5}}}}, {"hybrid", "late"}),
+        ({"late": {"training": {"label_smoothing": 0.2}}}, {"late"}),
+        ({"alone": {"training": {"ema_decay": 0.5}}}, {"alone"}),
+        ({"alone": {"adversarial_weight": 0.25}}, {"alone"}),
+        ({"alone": {"init_from": "baseline"}}, {"alone"}),
+        ({"alone": {"discriminator": "resnet18"}}, {"alone"}),
+        ({"alone": {"flow": {"growth_rate": 11}}}, {"alone"}),
+    ],
+)
+def test_a_variants_settings_change_its_key_and_its_childrens(variants, expected):
+    assert changed(variants=variants) == expected
+
+
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [
+        ({"training": {"batch_size": 65}}, set(NAMES)),
+        ({"training": {"precision": "bf16"}}, set(NAMES)),
+        ({"training": {"augmentation": {"pad": 3}}}, set(NAMES)),
+        ({"flow": {"growth_rate": 11}}, set(NAMES)),
+        ({"discriminators": {"dcgan": {"width": 9}}}, {"hybrid", "late", "alone"}),
+        ({"discriminators": {"resnet18": {"width": 9}}}, {"late"}),
+        # what only an adversarial step reads leaves the baseline alone
+        ({"training": {"label_smoothing": 0.2}}, {"hybrid", "late", "alone"}),
+        ({"training": {"discriminator_steps": 2}}, {"hybrid", "late", "alone"}),
+        ({"training": {"adversarial_gradient_clip": 2.0}}, {"hybrid", "late", "alone"}),
+        ({"training": {"discriminator_optimizer": {"lr": 0.5}}}, {"hybrid", "late", "alone"}),
+    ],
+)
+def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
+    assert changed(**over) == expected
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"training": {"device": "cpu"}},
+        {"training": {"threads": 7}},
+        {"training": {"log_every": 7, "grid_every": 9}},
+        {"training": {"resume_every_minutes": 1.5}},
+        {"sampling": {"images": 10}, "evaluation": {"likelihood": {"images": 10}}},
+        {"experiment": "other", "small": True, "seeds": [0, 1]},
+        {"variants": {"another": {"training": {"epochs": 1}}}},
+    ],
+)
+def test_settings_without_effect_on_weights_change_no_key(over):
+    assert changed(**over) == set()
+
+
+def test_equivalent_ways_of_writing_a_setting_have_one_key():
+    assert changed(training={"optimizer": {"lr": "1e-3"}, "epochs": 400}) == set()
+    assert changed(variants={"baseline": {"training": {"batch_size": 64}}}) == set()
+
+
+def test_seed_and_dataset_change_every_key():
+    base = settings()
+    for name in NAMES:
+        key = training_key(base, name, 0, "data")
+        assert key != training_key(base, name, 1, "data")
+        assert key != training_key(base, name, 0, "other data")
+
+
+def test_training_version_changes_every_key(monkeypatch):
+    before = keys()
+    monkeypatch.setattr("hybridflow.keys.TRAINING_VERSION", 999)
+    assert not set(before.values()) & set(keys().values())
+
+
+def test_other_keys():
+    classifier = settings().evaluation.fd_cifar.classifier
+    other = classifier.model_copy(update={"width": classifier.width + 1})
+    found = {classifier_key(classifier, "a"), classifier_key(other, "a"), classifier_key(classifier, "b")}
+    found |= {moments_key("x", "train", "a"), moments_key("y", "train", "a")}
+    found |= {moments_key("x", "test", "a"), moments_key("x", "train", "b")}
+    assert len(found) == 7
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def make(entry: Entry, suffixes=None) -> None:
+    entry.root.mkdir(exist_ok=True)
+    for suffix in entry.suffixes if suffixes is None else suffixes:
+        entry.file(suffix).write_bytes(b"x")
+
+
+def test_entries(tmp_path):
+    entry = variant_entry(settings(), "hybrid", 3, "data", tmp_path)
+    assert entry.name == "hybrid-seed3"
+    assert entry.key == training_key(settings(), "hybrid", 3, "data")
+    assert [path.name for path in entry.files] == [f"hybrid-seed3-{entry.key}{s}" for s in (".safetensors", ".jsonl")]
+    assert not entry.stored
+    make(entry, [".safetensors"])
+    assert not entry.stored, "a checkpoint without its history is not complete"
+    make(entry)
+    assert entry.stored
+    assert not entry.published
+    make(entry, [".safetensors.dvc"])
+    assert not entry.published
+    make(entry, [".jsonl.dvc"])
+    assert entry.published
+
+
+def test_moments_depend_on_what_extracts_them(tmp_path):
+    base = settings()
+    assert (
+        moments_entry(base, "inception", "train", "d").key != moments_entry(base, "cifar_classifier", "train", "d").key
+    )
+    mine = moments_entry(base, "inception", "train", "d", weights="mine")
+    assert mine.key != moments_entry(base, "inception", "train", "d").key
+    wider = settings(evaluation={"fd_cifar": {"classifier": {"width": 3}}})
+    for split in ("train", "test"):
+        assert moments_entry(base, "inception", split, "d").key == moments_entry(wider, "inception", split, "d").key
+        changed = moments_entry(wider, "cifar_classifier", split, "d").key
+        assert changed != moments_entry(base, "cifar_classifier", split, "d").key
+    assert classifier_entry(base, "d").key != classifier_entry(wider, "d").key
+
+
+def test_expected_entries():
+    names = [entry.name for entry in expected_entries(settings(seeds=[0, 4]), "data")]
+    trained = [f"{name}-seed{seed}" for name in NAMES for seed in (0, 4)]
+    measured = ["classifier", "moments-cifar_classifier-train", "moments-cifar_classifier-test"]
+    assert sorted(names) == sorted([*trained, *measured, "moments-inception-train"])
+    off = settings(evaluation={"fid": {"enabled": False}, "fd_cifar": {"enabled": False}})
+    assert sorted(entry.name for entry in expected_entries(off, "data")) == sorted(f"{name}-seed0" for name in NAMES)
+
+
+def test_status_lines(tmp_path):
+    entries = [Entry(name, f"k{name}", (".bin",), tmp_path) for name in "abc"]
+    make(entries[0])
+    make(entries[1], [".bin.dvc"])
+    assert status_lines(entries) == [
+        "store: 1 of 3 results of this configuration are here",
+        "  published but not pulled (`dvc pull` brings them): b-kb",
+        "  to be computed: c-kc",
+    ]
+    make(entries[1])
+    make(entries[2])
+    assert status_lines(entries) == ["store: 3 of 3 results of this configuration are here"]
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+#
+# Forked, so that a faked torch.cuda is faked in the children too.
+
+FORK = multiprocessing.get_context("fork")
+
+
+def hold_entry(entry: Entry, pipe) -> None:
+    with claim(entry):
+        pipe.send("claimed")
+        pipe.recv()
+
+
+def start(target, *arguments):
+    ours, theirs = FORK.Pipe()
+    process = FORK.Process(target=target, args=(*arguments, theirs), daemon=True)
+    process.start()
+    return process, ours
+
+
+def test_an_entry_is_made_by_one_process_at_a_time(tmp_path, capfd):
+    entry = Entry("a", "key", (".bin",), tmp_path / "store")
+    first, to_first = start(hold_entry, entry)
+    assert to_first.poll(20)
+    assert to_first.recv() == "claimed"
+    second, to_second = start(hold_entry, entry)
+    third, to_third = start(hold_entry, Entry("b", "key", (".bin",), tmp_path / "store"))
+    assert to_third.poll(20), "another entry is free"
+    assert not to_second.poll(0.5), "the entry is taken"
+    first.kill()  # the operating system frees the lock
+    assert to_second.poll(20)
+    to_second.send("go on")
+    to_third.send("go on")
+    for process in (first, second, third):
+        process.join(20)
+    assert (second.exitcode, third.exitcode) == (0, 0)
+    assert capfd.readouterr().err == "a: another process is making key; waiting for it\n"
+    with claim(entry):
+        pass
+
+
+def hold_device(locks: Path, pipe) -> None:
+    with claim_device("auto", locks) as device:
+        pipe.send(str(device))
+        pipe.recv()
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return chosen
+
+
+def test_processes_get_different_gpus(two_gpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.02)))
+    first, to_first = start(hold_device, tmp_path)
+    assert to_first.poll(20)
+    assert to_first.recv() == "cuda:0"
+    second, to_second = start(hold_device, tmp_path)
+    assert to_second.poll(20)
+    assert to_second.recv() == "cuda:1"
+    third, to_third = start(hold_device, tmp_path)
+    assert not to_third.poll(0.3), "both are taken"
+    second.kill()
+    assert to_third.poll(20)
+    assert to_third.recv() == "cuda:1"
+    to_first.send("go on")
+    to_third.send("go on")
+    first.join(20)
+    third.join(20)
+    assert (first.exitcode, third.exitcode) == (0, 0)
+    with claim_device("cuda", tmp_path) as device:
+        assert device == torch.device("cuda", 0)
+        assert two_gpus == [0]
+
+
+def test_a_gpu_is_freed_after_an_error(two_gpus, tmp_path):
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="cuda:0"), claim_device("auto", tmp_path) as device:
+            raise RuntimeError(str(device))
+
+
+def test_masked_gpus_are_the_same_gpus(two_gpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    with claim_device("auto", tmp_path) as device:
+        assert device.index == 0
+        assert [path.name for path in tmp_path.iterdir()] == ["gpu3.lock"]
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 3")  # another job sees them in another order
+        with claim_device("auto", tmp_path) as other:
+            assert other.index == 0
+            assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu3.lock", "gpu5.lock"]
+
+
+def test_without_a_gpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for setting in ("auto", "cpu"):
+        with claim_device(setting, tmp_path) as device:
+            assert device == torch.device("cpu")
+    with (
+        pytest.raises(UserError, match=r"training\.device is 'cuda' but torch sees no CUDA device"),
+        claim_device("cuda"),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cpu_jobs_claim_nothing(two_gpus, tmp_path):
+    with claim_device("cpu", tmp_path) as device:
+        assert device == torch.device("cpu")
+    assert two_gpus == []
+    assert [gpus_claimed(setting) for setting in ("cpu", "auto", "cuda")] == [0, 1, 1]
