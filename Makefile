@@ -1,4 +1,4 @@
-# make setup | demo | test | publish | lint | clean-demo        PYTHON=python3.12 chooses another interpreter
+# make setup | demo | test | lint | publish        PYTHON=python3.12 chooses another interpreter
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?=

@@ -23,11 +23,11 @@ VARIATIONAL = DequantizationSettings(steps=1, mid_channels=3, context_channels=2
 SIZES = {"units": (2, 2), "steps_per_unit": (1, 1), "growth_rate": 2, "coupling": COUPLING}
 
 
-def tiny(dequantization: DequantizationSettings = VARIATIONAL, seed: int = 0, side: int = 8) -> DenseFlow:
+def tiny(dequantization: DequantizationSettings = VARIATIONAL, seed: int = 0, side: int = 8, **sizes) -> DenseFlow:
     """A two-scale flow in double precision with every parameter and statistic away from its initial value."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        flow = DenseFlow(FlowSettings(**SIZES, dequantization=dequantization), (3, side, side)).double()
+        flow = DenseFlow(FlowSettings(**(SIZES | sizes), dequantization=dequantization), (3, side, side)).double()
         with torch.no_grad():
             for parameter in flow.parameters():
                 parameter += 0.1 * torch.randn_like(parameter)
@@ -144,6 +144,28 @@ def test_every_parameter_learns_from_the_likelihood():
     for name, parameter in flow.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_gradients_are_those_of_finite_differences():
+    # Along a random direction of all parameters; a detached tensor anywhere would be noticed.
+    flow, x = tiny(units=(3, 1)), pixels()
+    parameters = list(flow.parameters())
+    directions = [
+        torch.randn(p.shape, generator=torch.Generator().manual_seed(i)).double() for i, p in enumerate(parameters)
+    ]
+
+    def value() -> Tensor:
+        return flow.log_prob(x, GeneratorNoise(0, dtype=torch.float64)).sum()
+
+    value().backward()
+    expected = sum((p.grad * d).sum() for p, d in zip(parameters, directions, strict=True))
+    sides, h = [], 1e-7
+    with torch.no_grad():
+        for sign in (h, -2 * h):
+            for parameter, direction in zip(parameters, directions, strict=True):
+                parameter += sign * direction
+            sides.append(value())
+    torch.testing.assert_close((sides[0] - sides[1]) / (2 * h), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_every_parameter_of_the_inverse_learns_from_a_sample():

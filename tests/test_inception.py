@@ -114,7 +114,7 @@ def test_official_means_size_and_hash(tmp_path, monkeypatch):
     path.write_bytes(b"official")
     monkeypatch.setattr(inception, "WEIGHTS_BYTES", 8)
     assert not inception.is_official(path)
-    monkeypatch.setattr(inception, "WEIGHTS_SHA256", hashlib.sha256(b"official").hexdigest())
+    monkeypatch.setattr(inception, "INCEPTION_SHA256", hashlib.sha256(b"official").hexdigest())
     assert inception.is_official(path)
     assert inception.extractor_name(path) == "inception"
     path.write_bytes(b"officiaL")
@@ -123,7 +123,7 @@ def test_official_means_size_and_hash(tmp_path, monkeypatch):
 
 def test_pinned_hash_belongs_to_the_packages_file():
     assert inception.weights_url().endswith(f"/{FILE_NAME}")
-    assert inception.WEIGHTS_SHA256[:8] in FILE_NAME
+    assert inception.INCEPTION_SHA256[:8] in FILE_NAME
 
 
 def test_loading_restores_the_packages_loader(weights):
@@ -159,7 +159,7 @@ def test_the_packages_address_is_the_default(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"No such file.*; set `evaluation\.fid\.weights` to a copy of the file, or"):
         inception.fetch_inception_weights(FidSettings(), tmp_path / "inception.pth")
     source.write_bytes(b"published")
-    monkeypatch.setattr(inception, "WEIGHTS_SHA256", hashlib.sha256(b"published").hexdigest())
+    monkeypatch.setattr(inception, "INCEPTION_SHA256", hashlib.sha256(b"published").hexdigest())
     target = inception.fetch_inception_weights(FidSettings(), tmp_path / "inception.pth")
     assert target.read_bytes() == b"published"
 

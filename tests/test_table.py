@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from hybridflow.errors import UserError
+from hybridflow.keys import INCEPTION_SHA256
 from hybridflow.report.markup import escape_latex
-from hybridflow.report.measurements import FID_WEIGHTS_SHA256, VariantInfo
+from hybridflow.report.measurements import VariantInfo
 from hybridflow.report.table import COLUMNS, load_thesis, read_csv, write_table
 
 VARIANTS = [
@@ -33,7 +34,7 @@ FIDELITY = {
     "fid": 40.0,
     "fd_cifar": 5.0,
     "fd_cifar_test": 5.5,
-    "fid_weights_sha256": FID_WEIGHTS_SHA256,
+    "fid_weights_sha256": INCEPTION_SHA256,
     "classifier_accuracy": 0.912,
 }
 

@@ -70,6 +70,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
         "sample_images": models,
         "measure_samples": models * (1 + fid),
         "measure_reference": 2 + fid,
+        "measure_ruler": 1,
         "evaluate_fidelity": models,
         "build_table": 1,
         "draw_samples": 1,

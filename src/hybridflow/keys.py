@@ -19,17 +19,20 @@ CLASSIFIER_VERSION = 1
 MOMENTS_VERSION = 1
 """The same for the feature statistics of the reference images."""
 
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""The weights file every published FID rests on: pytorch-fid's pt_inception-2015-12-05-6726825d.pth."""
+
 KEY_LENGTH = 12
 
-# Settings of TrainingSettings that leave the result as it is.
-_WITHOUT_EFFECT = {"device", "threads", "log_every", "grid_every", "resume_every_minutes"}
+WITHOUT_EFFECT = {"device", "threads", "log_every", "grid_every", "resume_every_minutes"}
+"""Fields of TrainingSettings that leave the trained model as it is."""
 
 
 def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) -> str:
     """Key of variant ``name`` trained with ``seed`` on the dataset with this content hash."""
     variant = settings.resolve(name)
     parent = None if variant.init_from is None else training_key(settings, variant.init_from, seed, dataset_hash)
-    training = variant.training.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+    training = variant.training.model_dump(mode="json", exclude=WITHOUT_EFFECT)
     discriminator = None
     if variant.discriminator is not None:
         discriminator = variant.discriminator.model_dump(mode="json")

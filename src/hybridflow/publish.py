@@ -37,7 +37,7 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     missing = [entry.name for entry in entries if not entry.stored]
     print(f"published {len(files)} files of {len(entries) - len(missing)} results", end="")
     print(f"; not stored yet: {', '.join(missing)}" if missing else "")
-    print("now commit:  git add " + " ".join(map(str, notes)))
+    print("now commit the .dvc files (and dvc-remote/, when that is the remote):  git add store dvc-remote")
     return notes
 
 

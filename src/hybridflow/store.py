@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from hybridflow.config import Settings
-from hybridflow.keys import classifier_key, moments_key, training_key
+from hybridflow.keys import INCEPTION_SHA256, classifier_key, moments_key, training_key
 
 ROOT = Path("store")
 
@@ -68,6 +68,8 @@ def claim(entry: Entry) -> Iterator[None]:
         print(f"{entry.name}: another process is making {entry.key}; waiting for it", file=sys.stderr, flush=True)
         lock.acquire()
     try:
+        for leftover in entry.root.glob(f".{entry.name}-{entry.key}*.partial"):  # of a writer that was killed
+            leftover.unlink()
         yield
     finally:
         lock.release()
@@ -86,13 +88,18 @@ def classifier_entry(settings: Settings, dataset_hash: str, root: Path = ROOT) -
 
 
 def moments_entry(
-    settings: Settings, extractor: str, split: str, dataset_hash: str, root: Path = ROOT, weights: str = "official"
+    settings: Settings,
+    extractor: str,
+    split: str,
+    dataset_hash: str,
+    root: Path = ROOT,
+    weights: str = INCEPTION_SHA256,
 ) -> Entry:
     """Feature statistics of one split of the dataset.
 
     Args:
         extractor: ``inception`` or ``cifar_classifier``.
-        weights: identifies Inception weights that are not the official ones.
+        weights: SHA-256 of the Inception weights.
     """
     identity = f"inception-{weights}"
     if extractor == "cifar_classifier":

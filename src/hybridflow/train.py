@@ -36,6 +36,7 @@ from hybridflow.errors import UserError
 from hybridflow.files import write_text
 from hybridflow.flows import build_flow
 from hybridflow.flows.base import Flow, bits_per_dim
+from hybridflow.keys import WITHOUT_EFFECT
 from hybridflow.losses import discriminator_loss, generator_adversarial_loss
 from hybridflow.nn.batchnorm import running_statistics
 from hybridflow.nn.precision import network_precision, run_network
@@ -124,7 +125,7 @@ class State:
 
 def adversarial_backward(
     flow: Flow, discriminator: nn.Module, latents: list[Tensor], weight: float, clip: float | None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Adds the gradient of ``weight`` times the generator's adversarial loss to the flow's gradients.
 
     The sample is drawn with BatchNorm's running statistics, as the final samples are, and quantised by
@@ -135,17 +136,19 @@ def adversarial_backward(
         clip: largest norm of this gradient alone, or None.
 
     Returns:
-        The loss () and the generated levels (N, C, H, W), both detached.
+        The loss (), the generated levels (N, C, H, W), and the largest |y - 1/2| of the continuous images y (),
+        which is about 1/2 for images and grows without bound when the flow blows up; all detached.
     """
     discriminator.requires_grad_(False)
     with running_statistics(flow):
-        levels = straight_through_levels(flow.decode(latents))
+        y = flow.decode(latents)
+    levels = straight_through_levels(y)
     loss = generator_adversarial_loss(_logits(discriminator, levels))
     (weight * loss).backward()
     discriminator.requires_grad_(True)
     if clip is not None:
         nn.utils.clip_grad_norm_(flow.parameters(), clip)
-    return loss.detach(), levels.detach()
+    return loss.detach(), levels.detach(), (y.detach() - 0.5).abs().amax()
 
 
 def likelihood_backward(flow: Flow, x: Tensor, noise: GeneratorNoise, weight: float) -> Tensor:
@@ -204,10 +207,9 @@ def training_step(
     figures: dict[str, Tensor] = {}
     if state.discriminator is not None:
         latents = flow.draw_latents(len(x), _noise(seed, "latents", step, x))
-        adversarial, fake = adversarial_backward(
+        figures["adversarial_loss"], fake, figures["sample_magnitude"] = adversarial_backward(
             flow, state.discriminator, latents, weight, settings.adversarial_gradient_clip
         )
-        figures["adversarial_loss"] = adversarial
     figures["bpd"] = likelihood_backward(flow, x, _noise(seed, "noise", step, x), 1 - weight)
     figures["loss"] = (1 - weight) * figures["bpd"] + weight * figures.get("adversarial_loss", 0.0)
     figures["gradient_norm"] = nn.utils.clip_grad_norm_(flow.parameters(), settings.gradient_clip or math.inf)
@@ -217,7 +219,6 @@ def training_step(
     if state.ema is not None:
         state.ema.update(flow, step)
     if state.discriminator is not None:
-        figures["sample_magnitude"] = (fake / 256 - 0.5).abs().amax()
         figures |= discriminator_step(
             state.discriminator, state.discriminator_optimizer, x, fake, settings.label_smoothing
         )
@@ -304,6 +305,7 @@ def train(job: Job, images: np.ndarray, device: torch.device) -> None:
 
     def save() -> None:
         nonlocal last_save
+        check_weights(job, state)
         state.seconds = time.monotonic() - started
         save_resume_state(job.resume, state.state_dict())
         last_save = time.monotonic()
@@ -346,6 +348,7 @@ def train(job: Job, images: np.ndarray, device: torch.device) -> None:
 
     # Store the result; the resume state goes last
     history.close()
+    check_weights(job, state)
     save_checkpoint(
         job.checkpoint,
         {"flow": state.result} | ({"discriminator": state.discriminator} if state.discriminator else {}),
@@ -404,7 +407,7 @@ def metadata(job: Job, schedule: Schedule, device: torch.device) -> dict[str, An
         "adversarial_weight": variant.adversarial_weight,
         "flow": variant.flow.model_dump(mode="json"),
         "discriminator": variant.discriminator.model_dump(mode="json") if variant.discriminator else None,
-        "training": variant.training.model_dump(mode="json"),
+        "training": variant.training.model_dump(mode="json", exclude=WITHOUT_EFFECT),
         "parent": read_metadata(job.parent)["key"] if job.parent else None,
         "dataset": job.dataset_hash,
         "steps": schedule.total_steps,
@@ -421,15 +424,30 @@ def check_finite(job: Job, step: int, figures: dict[str, float]) -> None:
         UserError: names the figures that are not finite, and where the last good state is.
     """
     broken = [name for name, value in figures.items() if not math.isfinite(value)]
-    if not broken:
-        return
+    if broken:
+        raise _divergence(job, step, ", ".join(broken))
+
+
+def check_weights(job: Job, state: State) -> None:
+    """Makes sure that what is about to be stored is finite: a last update may break what its figures did not show.
+
+    Raises:
+        UserError: names the first weights that are not.
+    """
+    values = {name: value for name, value in state.flow.state_dict().items() if value.is_floating_point()}
+    finite = torch.stack([torch.isfinite(value).all() for value in values.values()]).tolist()
+    if not all(finite):
+        raise _divergence(job, state.step, f"weights {list(values)[finite.index(False)]}")
+
+
+def _divergence(job: Job, step: int, what: str) -> UserError:
     kept = (
         f"the last good state is kept in {job.resume}"
         if job.resume.exists()
         else "no earlier state was saved (training.resume_every_minutes)"
     )
-    raise UserError(
-        f"{job.label} diverged by step {step}: {', '.join(broken)} not finite; {kept}; lower the learning rate, set "
+    return UserError(
+        f"{job.label} diverged by step {step}: {what} not finite; {kept}; lower the learning rate, set "
         "training.gradient_clip, or start from a trained variant (init_from)."
     )
 

@@ -26,7 +26,7 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 DATASET = "resources/cifar10"
 if SETTINGS.dataset.source == "folder":
-    DATASET = f"resources/folder-{DATASET_HASH[:12]}"
+    DATASET = f"resources/{DATASET_HASH[:19]}"  # folder- and 12 digits
 SEED_FOLDER = f"{RESULTS}/{{variant}}/seed{{seed}}"
 EXTRACTORS = [
     name

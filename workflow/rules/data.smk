@@ -8,11 +8,11 @@ rule prepare_dataset:
         f"{LOGS}/prepare_dataset.log",
     benchmark:
         f"{BENCHMARKS}/prepare_dataset.tsv"
+    conda:
+        "../envs/environment.yml"
     params:
         dataset=DATASET_HASH,
         cache="resources/archives",
-    conda:
-        "../envs/environment.yml"
     script:
         "../scripts/prepare_dataset.py"
 
@@ -24,9 +24,9 @@ rule fetch_inception:
         f"{LOGS}/fetch_inception.log",
     benchmark:
         f"{BENCHMARKS}/fetch_inception.tsv"
-    params:
-        source=str(SETTINGS.evaluation.fid.weights),
     conda:
         "../envs/environment.yml"
+    params:
+        source=str(SETTINGS.evaluation.fid.weights),
     script:
         "../scripts/fetch_inception.py"

@@ -9,14 +9,14 @@ rule evaluate_likelihood:
         f"{LOGS}/evaluate_likelihood/{{variant}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate_likelihood/{{variant}}-seed{{seed}}.tsv"
+    conda:
+        "../envs/environment.yml"
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         settings=SETTINGS.evaluation.likelihood.model_dump(mode="json"),
-    conda:
-        "../envs/environment.yml"
     script:
         "../scripts/evaluate_likelihood.py"
 
@@ -31,14 +31,14 @@ rule sample_images:
         f"{LOGS}/sample_images/{{variant}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/sample_images/{{variant}}-seed{{seed}}.tsv"
+    conda:
+        "../envs/environment.yml"
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         settings=SETTINGS.sampling.model_dump(mode="json"),
-    conda:
-        "../envs/environment.yml"
     script:
         "../scripts/sample_images.py"
 
@@ -53,6 +53,8 @@ rule measure_reference:
         f"{LOGS}/measure_reference/{{extractor}}-{{split}}.log",
     benchmark:
         f"{BENCHMARKS}/measure_reference/{{extractor}}-{{split}}.tsv"
+    conda:
+        "../envs/environment.yml"
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
@@ -60,10 +62,31 @@ rule measure_reference:
         device=SETTINGS.training.device,
         dataset=DATASET_HASH,
         batch_size=extractor_batch,
-    conda:
-        "../envs/environment.yml"
     script:
         "../scripts/measure_moments.py"
+
+
+rule measure_ruler:
+    input:
+        images=rules.prepare_dataset.output.test,
+        classifier=rules.train_classifier.output.classifier,
+        train=f"{RESULTS}/reference/cifar_classifier-train.npz",
+        test=f"{RESULTS}/reference/cifar_classifier-test.npz",
+    output:
+        ruler=f"{RESULTS}/reference/ruler.json",
+    log:
+        f"{LOGS}/measure_ruler.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_ruler.tsv"
+    conda:
+        "../envs/environment.yml"
+    threads: SETTINGS.training.threads
+    resources:
+        gpu=gpus_claimed(SETTINGS.training.device),
+    params:
+        device=SETTINGS.training.device,
+    script:
+        "../scripts/measure_ruler.py"
 
 
 rule measure_samples:
@@ -77,14 +100,14 @@ rule measure_samples:
         f"{LOGS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.log",
     benchmark:
         f"{BENCHMARKS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.tsv"
+    conda:
+        "../envs/environment.yml"
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         batch_size=extractor_batch,
-    conda:
-        "../envs/environment.yml"
     script:
         "../scripts/measure_moments.py"
 

@@ -2,6 +2,7 @@ rule build_table:
     input:
         likelihoods=seed_files("likelihood.json"),
         fidelities=seed_files("fidelity.json"),
+        ruler=rules.measure_ruler.output.ruler if SETTINGS.evaluation.fd_cifar.enabled else [],
     output:
         csv=report(f"{RESULTS}/table1.csv", caption="../report/table1.rst", category="Table 1"),
         md=f"{RESULTS}/table1.md",
@@ -65,9 +66,9 @@ rule write_provenance:
         record=report(f"{RESULTS}/provenance.json", caption="../report/provenance.rst", category="Provenance"),
     log:
         f"{LOGS}/write_provenance.log",
-    params:
-        benchmarks=BENCHMARKS,
     conda:
         "../envs/environment.yml"
+    params:
+        benchmarks=BENCHMARKS,
     script:
         "../scripts/write_provenance.py"

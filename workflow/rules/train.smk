@@ -9,6 +9,8 @@ rule train_variant:
         f"{LOGS}/train_variant/{{variant}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/train_variant/{{variant}}-seed{{seed}}.tsv"
+    conda:
+        "../envs/environment.yml"
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
@@ -16,8 +18,6 @@ rule train_variant:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         key=variant_key,
         dataset=DATASET_HASH,
-    conda:
-        "../envs/environment.yml"
     script:
         "../scripts/train_variant.py"
 
@@ -33,6 +33,8 @@ rule train_classifier:
         f"{LOGS}/train_classifier.log",
     benchmark:
         f"{BENCHMARKS}/train_classifier.tsv"
+    conda:
+        "../envs/environment.yml"
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
@@ -40,7 +42,5 @@ rule train_classifier:
         device=SETTINGS.training.device,
         dataset=DATASET_HASH,
         key=hf_store.classifier_entry(SETTINGS, DATASET_HASH).key,
-    conda:
-        "../envs/environment.yml"
     script:
         "../scripts/train_classifier.py"

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+from hybridflow.files import read_json
 from hybridflow.job import workflow_job
 
 with workflow_job(snakemake) as settings:
@@ -22,4 +23,5 @@ with workflow_job(snakemake) as settings:
         dict(zip(models, snakemake.input.fidelities, strict=True)),
         settings.experiment,
         settings.small,
+        read_json(snakemake.input.ruler) if snakemake.input.ruler else None,
     )

@@ -49,7 +49,7 @@ def measure_fidelity(
     for path in samples:
         moments, described = load_moments(path)
         if described["checkpoint"] != note["checkpoint"] or moments.count != note["sampling"]["images"]:
-            raise UserError(f"{path} was measured on other samples than {note['checkpoint']}'s; delete it and run again.")
+            raise UserError(f"{path} was measured on other samples than those of {note['checkpoint']}; delete it.")
         generated[described["extractor"]] = (moments, described)
         kind = "fid_weights_sha256" if described["extractor"] == "inception" else "classifier_sha256"
         result[kind] = described["weights_sha256"]
@@ -58,7 +58,7 @@ def measure_fidelity(
         extractor = described["extractor"]
         ours, ours_described = generated[extractor]
         if described["weights_sha256"] != ours_described["weights_sha256"]:
-            raise UserError(f"{path} holds features of other weights than the samples' features; delete both, run again.")
+            raise UserError(f"{path} holds features of other weights than the samples' features; delete both.")
         if described["split"] == "train":
             result["reference_images"] = moments.count
         result[DISTANCES[extractor, described["split"]]] = frechet_distance(ours, moments)

@@ -20,8 +20,8 @@ from hybridflow.config import FidSettings
 from hybridflow.data.download import DownloadError, download
 from hybridflow.errors import UserError
 from hybridflow.files import place, sha256_file
+from hybridflow.keys import INCEPTION_SHA256
 
-WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 WEIGHTS_BYTES = 95_628_359
 OFFICIAL_NAME = "inception"
 HELP = "set `evaluation.fid.weights` to a copy of the file, or `evaluation.fid.enabled: false` to go without FID"
@@ -38,7 +38,7 @@ def weights_url() -> str:
 def is_official(path: str | Path) -> bool:
     """Whether the file is the one that FID is defined with, by size and SHA-256."""
     path = Path(path)
-    return path.stat().st_size == WEIGHTS_BYTES and sha256_file(path) == WEIGHTS_SHA256
+    return path.stat().st_size == WEIGHTS_BYTES and sha256_file(path) == INCEPTION_SHA256
 
 
 def extractor_name(path: str | Path) -> str:
@@ -76,7 +76,7 @@ def fetch_inception_weights(settings: FidSettings, target: str | Path) -> Path:
         return target
     url = source or weights_url()
     try:
-        return download(url, target, sha256=WEIGHTS_SHA256, label="Inception weights")
+        return download(url, target, sha256=INCEPTION_SHA256, label="Inception weights")
     except DownloadError as error:
         raise UserError(f"the Inception weights cannot be fetched from {url}: {error.reason}; {HELP}.") from None
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def iterative_pseudo_inverse(k: Tensor, iterations: int = 6) -> Tensor:
-    """Moore-Penrose inverse of (N, L, L) matrices by a third-order iteration (Nystroemformer, arXiv 2102.03902, eq. 11).
+    """Moore-Penrose inverse of (N, L, L) matrices, iteratively (Nystroemformer, arXiv 2102.03902, eq. 11).
 
     The starting point is scaled by the matrix's own norms, so an image's result does not depend on
     the batch it is in.

@@ -11,9 +11,7 @@ from typing import Any
 
 from hybridflow.errors import UserError
 from hybridflow.files import read_json
-
-# The file every published FID rests on: pytorch-fid's pt_inception-2015-12-05-6726825d.pth.
-FID_WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+from hybridflow.keys import INCEPTION_SHA256
 
 Key = tuple[str, int]  # (variant, training seed)
 REDO = "delete the older of the two and run the workflow again"
@@ -58,7 +56,7 @@ class Protocol:
     @property
     def official_fid(self) -> bool:
         """Whether the Inception weights are those that define FID; numbers of any others are not FID."""
-        return self.fid_weights_sha256 in (None, FID_WEIGHTS_SHA256)
+        return self.fid_weights_sha256 in (None, INCEPTION_SHA256)
 
 
 # Settings of the evaluation that every row must share. The optional ones count once a file has them.
