@@ -21,3 +21,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     write_dataset(project)
     project.write("first.log", project.snakemake())
     return project
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests that run snakemake first: with one file a worker, the long file must not start last."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)

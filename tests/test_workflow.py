@@ -18,7 +18,7 @@ import pytest
 import yaml
 from checkout import ROOT, Project, write_dataset
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.workflow
 
 COLUMNS = [
     "variant",
