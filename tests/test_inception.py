@@ -3,15 +3,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 from pytorch_fid import fid_score
 from pytorch_fid import inception as fid
+from standin import write_random_inception
 
 from hybridflow.config import FidSettings
 from hybridflow.errors import UserError
@@ -33,19 +32,8 @@ def _one_thread():
 @pytest.fixture(scope="module")
 def torch_home(tmp_path_factory) -> Path:
     """A torch cache that holds random weights under the official name: what pytorch-fid will load."""
-    with (
-        mock.patch.object(fid, "load_state_dict_from_url"),
-        mock.patch.object(torchvision.models.Inception3, "load_state_dict"),
-    ):
-        network = fid.fid_inception_v3()
-    generator = torch.Generator().manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):  # scaled so that the signal lives through all layers
-            fan_in = module.weight[0].numel()
-            torch.nn.init.normal_(module.weight, 0, (2 / fan_in) ** 0.5, generator=generator)
     home = tmp_path_factory.mktemp("torch_home")
-    (home / "hub" / "checkpoints").mkdir(parents=True)
-    torch.save(network.state_dict(), home / "hub" / "checkpoints" / FILE_NAME)
+    write_random_inception(home / "hub" / "checkpoints" / FILE_NAME)
     return home
 
 

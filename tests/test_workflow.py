@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import ROOT, Project, write_dataset
+from standin import write_random_inception
 
 pytestmark = pytest.mark.workflow
 
@@ -228,3 +230,20 @@ def test_weights_that_cannot_be_had_are_one_sentence(project: Project) -> None:
     assert "evaluation.fid.enabled: false" in output
     assert "Traceback" not in output
     assert not (project.path / target).exists()
+
+
+def test_fid_with_other_weights_is_measured_but_never_called_fid(finished: Project, tmp_path: Path) -> None:
+    project = copied(finished, tmp_path / "standin")
+    write_random_inception(project.path / "random.pth")
+    project.write("fid.yaml", "evaluation: {fid: {enabled: true, weights: random.pth}}")
+    project.snakemake("fid.yaml")
+    results = project.path / "results" / "micro"
+    fidelity = json.loads((results / "baseline" / "seed0" / "fidelity.json").read_text())
+    assert fidelity["fid"] > 0
+    assert fidelity["fid_weights_sha256"] == hashlib.sha256((project.path / "random.pth").read_bytes()).hexdigest()
+    assert pd.read_csv(results / "table1.csv").fid.isna().all()
+    assert "stand-in" in (results / "table1.md").read_text()
+    # The distances that were measured before are the same, and nothing was trained for the new one
+    before = json.loads((finished.path / "results" / "micro" / "baseline" / "seed0" / "fidelity.json").read_text())
+    assert fidelity["fd_cifar"] == before["fd_cifar"]
+    assert len(list((project.path / "store").glob("*.safetensors"))) == 3

@@ -185,6 +185,7 @@ class TrainingSettings(Section):
     ema_decay: Fraction | None = None
     augmentation: AugmentationSettings = AugmentationSettings()
     precision: Literal["fp32", "bf16"] = "fp32"
+    checkpointing: Bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: PositiveInt = 1
     log_every: PositiveInt = 50

@@ -39,6 +39,7 @@ from hybridflow.flows.base import Flow, bits_per_dim
 from hybridflow.keys import WITHOUT_EFFECT
 from hybridflow.losses import discriminator_loss, generator_adversarial_loss
 from hybridflow.nn.batchnorm import running_statistics
+from hybridflow.nn.checkpointing import network_checkpointing
 from hybridflow.nn.precision import network_precision, run_network
 from hybridflow.noise import GeneratorNoise
 from hybridflow.progress import Progress
@@ -313,6 +314,7 @@ def train(job: Job, images: np.ndarray, device: torch.device) -> None:
     with (
         Progress(schedule.total_steps, job.label, " steps", initial=state.step, shared=True) as progress,
         network_precision(NETWORK_DTYPES[settings.precision]),
+        network_checkpointing(settings.checkpointing),
         graceful_stop() as stop,
     ):
         while state.step < schedule.total_steps:
@@ -391,10 +393,13 @@ def _discriminator_of(checkpoint: Path) -> DiscriminatorSettings | None:
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
     """The optimiser that ``settings.name`` names over all parameters of ``model``."""
-    kinds = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax, "adamw": torch.optim.AdamW}
-    return kinds[settings.name](
-        model.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, foreach=True
-    )
+    options = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    if settings.name == "adamax":
+        # On a GPU "capturable" keeps the step counters there, so that a step does not wait to read them.
+        on_gpu = next(model.parameters()).is_cuda
+        return torch.optim.Adamax(model.parameters(), **options, foreach=True, capturable=on_gpu)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[settings.name](model.parameters(), **options, fused=True)
 
 
 def metadata(job: Job, schedule: Schedule, device: torch.device) -> dict[str, Any]:

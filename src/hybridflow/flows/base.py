@@ -24,13 +24,18 @@ class Flow(nn.Module, ABC):
         super().__init__()
         self.image_shape = image_shape
 
+    def condition(self, x: Tensor) -> Tensor | None:
+        """What :meth:`log_prob` needs of ``x`` whatever the noise: computed once for many draws of the bound."""
+        return None
+
     @abstractmethod
-    def log_prob(self, x: Tensor, noise: Noise) -> Tensor:
+    def log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Tensor:
         """One draw of the bound on ln p(x).
 
         Args:
             x: (N, C, H, W), integers 0..255 of any dtype.
             noise: source of the dequantization and augmentation noise.
+            condition: ``self.condition(x)``, if it is at hand.
 
         Returns:
             (N,), nats.

@@ -15,7 +15,7 @@ from hybridflow.transforms.actnorm import ActNorm
 from hybridflow.transforms.augment import Augment
 from hybridflow.transforms.base import StochasticTransform
 from hybridflow.transforms.composite import Composite
-from hybridflow.transforms.conv1x1 import InvertibleConv1x1
+from hybridflow.transforms.conv1x1 import InvertibleConv1x1, shared_determinants, shared_inverses
 from hybridflow.transforms.coupling import AffineCoupling
 from hybridflow.transforms.dequantization import UniformDequantization, VariationalDequantization
 from hybridflow.transforms.split import Transition
@@ -135,9 +135,17 @@ class DenseFlow(Flow):
         """The last scale's latent first, then the transitions' dropped halves, deepest first."""
         return list(self._latent_shapes)
 
-    def log_prob(self, x: Tensor, noise: Noise) -> Tensor:
-        x = x.to(self.prior_loc.dtype)
-        y, log_prob = self.dequantization(x, noise)
+    def condition(self, x: Tensor) -> Tensor | None:
+        if isinstance(self.dequantization, VariationalDequantization):
+            return self.dequantization.features(x.to(self.prior_loc.dtype))
+        return None
+
+    def log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Tensor:
+        with shared_determinants(_convolutions(self)):
+            return self._log_prob(x.to(self.prior_loc.dtype), noise, condition)
+
+    def _log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None) -> Tensor:
+        y, log_prob = self.dequantization(x, noise, condition)
         z, _ = self.squeeze(y - 0.5)
         for scale, block in enumerate(self.blocks):
             z, contribution = block(z, noise)
@@ -150,6 +158,10 @@ class DenseFlow(Flow):
         return log_prob + standard_normal_log_prob(e) - pixels * self.prior_log_scale.sum()
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
+        with shared_inverses(_convolutions(self.blocks)):
+            return self._decode(latents)
+
+    def _decode(self, latents: Sequence[Tensor]) -> Tensor:
         last, *dropped = latents
         z = self.prior_loc + torch.exp(self.prior_log_scale) * last
         for scale in reversed(range(len(self.blocks))):
@@ -157,6 +169,10 @@ class DenseFlow(Flow):
                 z = self.transitions[scale].inverse(z, dropped[len(self.transitions) - 1 - scale])
             z = self.blocks[scale].inverse(z)
         return self.dequantization.inverse(self.squeeze.inverse(z) + 0.5)
+
+
+def _convolutions(module: nn.Module) -> list[InvertibleConv1x1]:
+    return [layer for layer in module.modules() if isinstance(layer, InvertibleConv1x1)]
 
 
 def _dequantization(settings: DequantizationSettings, channels: int) -> StochasticTransform:

@@ -68,8 +68,10 @@ def image_bounds(
         first: index of the batch's first image, which the noise's seed depends on.
     """
     bounds = BoundAccumulator(len(x), x.device)
+    condition = flow.condition(x)
     for k in range(importance_samples):
-        bounds.update(flow.log_prob(x, GeneratorNoise(derive_seed(seed, "evaluate", first, k), x.device)))
+        noise = GeneratorNoise(derive_seed(seed, "evaluate", first, k), x.device)
+        bounds.update(flow.log_prob(x, noise, condition))
         if progress is not None:
             progress.update(len(x))
     return bounds.bounds()

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
+from hybridflow.nn.checkpointing import checkpointed
+
 _network_dtype: ContextVar[torch.dtype | None] = ContextVar("network_dtype", default=None)
 
 
@@ -30,7 +32,11 @@ def network_precision(dtype: torch.dtype | None) -> Iterator[None]:
 def run_network(net: nn.Module, x: Tensor) -> Tensor:
     """``net(x)`` in the chosen network precision, returned in the precision of ``x``."""
     dtype = _network_dtype.get()
-    if dtype is None:
-        return net(x)
-    with torch.autocast(x.device.type, dtype=dtype):
-        return net(x).to(x.dtype)
+
+    def call(x: Tensor) -> Tensor:
+        if dtype is None:
+            return net(x)
+        with torch.autocast(x.device.type, dtype=dtype):
+            return net(x).to(x.dtype)
+
+    return checkpointed(net, call, x)

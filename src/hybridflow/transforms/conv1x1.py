@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +18,8 @@ class InvertibleConv1x1(Transform):
 
     z = W x,   log|det| = H W ln|det W|
 
-    W starts as a random orthogonal matrix.
+    W starts as a random orthogonal matrix. A model of many such layers gives them their determinants and
+    inverses together (:func:`shared_determinants`, :func:`shared_inverses`); a single layer finds its own.
 
     Shape:
         x, z: (N, C, H, W); log_det: (N,), nats.
@@ -24,13 +29,78 @@ class InvertibleConv1x1(Transform):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, channels))
         nn.init.orthogonal_(self.weight)
+        self._log_abs_det: Tensor | None = None
+        self._inverse: Tensor | None = None
+        self._kept: dict[str, tuple[object, Tensor]] = {}
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        log_abs_det = torch.linalg.slogdet(self.weight).logabsdet
+        log_abs_det = self._log_abs_det
+        if log_abs_det is None:
+            log_abs_det = _log_abs_det(self.weight)
         log_det = x.shape[2] * x.shape[3] * log_abs_det
         return F.conv2d(x, self.weight[:, :, None, None]), log_det.expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
-        # In double precision: the round trip's error is then that of one matrix product.
-        inverse = torch.linalg.inv(self.weight.double()).to(z.dtype)
+        inverse = _inverse(self.weight) if self._inverse is None else self._inverse
         return F.conv2d(z, inverse[:, :, None, None])
+
+
+def _log_abs_det(weights: Tensor) -> Tensor:
+    """ln|det W| of (..., C, C) matrices, on their device."""
+    return torch.linalg.slogdet(weights).logabsdet
+
+
+def _inverse(weights: Tensor) -> Tensor:
+    """Inverses of (..., C, C) matrices.
+
+    In double precision: the round trip's error is then that of one matrix product. Without the check for singular
+    matrices, which would wait for the device; a singular matrix gives values that are not finite.
+    """
+    return torch.linalg.inv_ex(weights.double(), check_errors=False).inverse.to(weights.dtype)
+
+
+@contextmanager
+def shared_determinants(layers: Sequence[InvertibleConv1x1]) -> Iterator[None]:
+    """Within the block, the layers use determinants computed in one call per matrix size."""
+    _share(layers, "_log_abs_det", _log_abs_det)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._log_abs_det = None
+
+
+@contextmanager
+def shared_inverses(layers: Sequence[InvertibleConv1x1]) -> Iterator[None]:
+    """Within the block, the layers use inverses computed in one call per matrix size."""
+    _share(layers, "_inverse", _inverse)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._inverse = None
+
+
+def _share(layers: Sequence[InvertibleConv1x1], attribute: str, function: Callable[[Tensor], Tensor]) -> None:
+    """Sets ``attribute`` of every layer to ``function`` of its weight, one call per matrix size.
+
+    Without gradients the results are kept and used again until a weight changes: sampling and evaluation
+    factorise every matrix once, not once a batch.
+    """
+    sizes: dict[int, list[InvertibleConv1x1]] = defaultdict(list)
+    for layer in layers:
+        sizes[layer.weight.shape[0]].append(layer)
+    for same_size in sizes.values():
+        states = [(layer.weight.data_ptr(), layer.weight._version, layer.weight.dtype) for layer in same_size]
+        keep = not torch.is_grad_enabled()
+        if not keep or any(
+            layer._kept.get(attribute, (None,))[0] != state for layer, state in zip(same_size, states, strict=True)
+        ):
+            values = function(torch.stack([layer.weight for layer in same_size])).unbind()
+            for layer, state, value in zip(same_size, states, values, strict=True):
+                setattr(layer, attribute, value)
+                if keep:
+                    layer._kept[attribute] = (state, value)
+        else:
+            for layer in same_size:
+                setattr(layer, attribute, layer._kept[attribute][1])

@@ -33,7 +33,7 @@ class UniformDequantization(StochasticTransform):
         x: (N, C, H, W), integers 0..255; y: the same shape, in (0, 1); log_weight: (N,), nats.
     """
 
-    def forward(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, noise: Noise, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         e = noise(x.shape)
         y = (x + torch.special.ndtr(e)) / LEVELS
         return y, y.new_full((x.shape[0],), -x[0].numel() * math.log(LEVELS))
@@ -86,8 +86,12 @@ class VariationalDequantization(StochasticTransform):
             for _ in range(steps)
         )
 
-    def forward(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        context = run_network(self.context, 2 * x / (LEVELS - 1) - 1)  # (N, K, H/2, W/2)
+    def features(self, x: Tensor) -> Tensor:
+        """What u is conditioned on: (N, 3, H, W) -> (N, context_channels, H/2, W/2)."""
+        return run_network(self.context, 2 * x / (LEVELS - 1) - 1)
+
+    def forward(self, x: Tensor, noise: Noise, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        context = self.features(x) if features is None else features
         draw = noise((x.shape[0], self.loc.shape[1], x.shape[2] // 2, x.shape[3] // 2))
         v = self.loc + torch.exp(self.log_scale) * draw
         pixels = v.shape[2] * v.shape[3]

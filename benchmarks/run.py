@@ -1,0 +1,244 @@
+"""Speed and memory of everything that takes long, beside the machine's own matrix-product rate.
+
+    python benchmarks/run.py                          every row, at the paper's size and the cpu preset's
+    python benchmarks/run.py --size cpu --rows train-likelihood sample
+    python benchmarks/run.py --against OLD.json       a column with the ratio to an earlier run
+
+Every row runs in a process of its own. Within it the work and a plain matrix product of the same precision take turns,
+so that whatever else the machine does slows both; a row shows the median of the rates and of their ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = {"paper": ([], 4), "cpu": ([ROOT / "presets" / "cpu.yaml"], 32)}  # config files, images per batch
+MATRIX = 1024  # side of the matrices of the yardstick
+ROUNDS = 5
+
+
+@dataclass
+class Row:
+    """What one measurement needs: the work on one batch, and how many images that is."""
+
+    work: Callable[[], Any]
+    images: int
+    saved: Callable[[], int] | None = None  # bytes of saved activations for the batch
+
+
+def build(name: str, size: str, precision: str, device: str, checkpointing: bool) -> Row:
+    """Builds the models and data of one row. Imports torch: only the row's own process does."""
+    import numpy as np
+    import torch
+
+    from hybridflow.config import load_settings
+    from hybridflow.flows.base import bits_per_dim
+    from hybridflow.metrics.classifier import CifarClassifier, ClassifierExtractor
+    from hybridflow.metrics.frechet import MomentAccumulator, frechet_distance
+    from hybridflow.nn.checkpointing import network_checkpointing
+    from hybridflow.nn.precision import network_precision
+    from hybridflow.noise import GeneratorNoise
+    from hybridflow.sample import sample_images
+    from hybridflow.train import NETWORK_DTYPES, Batches, Job, initial_state, training_step
+
+    over, batch = SIZES[size]
+    settings = load_settings(ROOT / "config.yaml", *over)
+    target = torch.device(device)
+    images = np.random.default_rng(0).integers(0, 256, (2048, 3, 32, 32), dtype=np.uint8)
+    variant = settings.resolve(
+        {"train-dcgan": "dcgan-0.5", "train-resnet18": "resnet18-0.5"}.get(name, "baseline")
+    ).model_copy(update={"init_from": None})
+    training = variant.training.model_copy(update={"batch_size": batch, "precision": precision})
+    variant = variant.model_copy(update={"training": training})
+    batches = Batches(images, training, 0, target)
+
+    if name == "feed":
+        return Row(lambda: batches.training(0), batch)
+    if name == "features":
+        extractor = ClassifierExtractor(CifarClassifier(64), target)
+        x = torch.from_numpy(images[:250]).to(target)
+        return Row(lambda: extractor(x), len(x))
+    if name == "frechet":
+        features = np.random.default_rng(1).standard_normal((4096, 2048))
+        moments = []
+        for part in (features[:2048], features[2048:]):
+            accumulator = MomentAccumulator()
+            accumulator.update(part)
+            moments.append(accumulator.moments())
+        return Row(lambda: frechet_distance(*moments), 1)
+
+    state = initial_state(Job(variant, 0, "", None, *(Path(),) * 4, dataset_hash=""), batches, target)
+    flow = state.flow
+    if name.startswith("train"):
+
+        def train() -> None:
+            with network_precision(NETWORK_DTYPES[precision]), network_checkpointing(checkpointing):
+                training_step(state, batches, variant, 1e-5, 0)
+
+        def saved() -> int:
+            own = {parameter.untyped_storage().data_ptr() for parameter in flow.parameters()}
+            bytes_of: dict[int, int] = {}
+            kept = []
+
+            def pack(tensor: torch.Tensor) -> torch.Tensor:
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() not in own:
+                    bytes_of[storage.data_ptr()] = storage.nbytes()
+                    kept.append(tensor)  # or an address could be used twice
+                return tensor
+
+            with (
+                network_precision(NETWORK_DTYPES[precision]),
+                network_checkpointing(checkpointing),
+                torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+            ):
+                bits_per_dim(flow.log_prob(batches.training(0), GeneratorNoise(0, target)), 3072).mean()
+            return sum(bytes_of.values())
+
+        return Row(train, batch, saved)
+    flow.eval()
+    if name == "sample":
+
+        def sample() -> None:
+            with network_precision(NETWORK_DTYPES[precision]):
+                sample_images(flow, range(batch), 0, 1.0, target)
+
+        return Row(sample, batch)
+    x = batches.training(0)
+    with torch.no_grad():
+        condition = flow.condition(x)
+
+    def bound() -> None:
+        with torch.no_grad(), network_precision(NETWORK_DTYPES[precision]):
+            flow.log_prob(x, GeneratorNoise(0, target), condition)
+
+    return Row(bound, batch)
+
+
+ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", "features", "frechet", "feed")
+
+
+def measure(name: str, size: str, precision: str, device: str, threads: int, checkpointing: bool) -> dict[str, Any]:
+    """One row: rates, counted operations, memory."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.set_num_threads(threads)
+    row = build(name, size, precision, device, checkpointing)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.randn(MATRIX, MATRIX, device=device).to(dtype)
+
+    def timed(work: Callable[[], Any]) -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    with FlopCounterMode(display=False) as counter:
+        row.work()
+    flop = counter.get_total_flops()
+    timed(row.work)
+    products = max(1, int(0.5 * 50e9 / MATRIX**3))
+    rates, fractions = [], []
+    for _ in range(ROUNDS):
+        seconds = timed(row.work)
+        matrix_rate = products * 2 * MATRIX**3 / timed(lambda: [a @ a for _ in range(products)])
+        rates.append(row.images / seconds)
+        fractions.append(flop / seconds / matrix_rate)
+    result = {
+        "row": name,
+        "size": size,
+        "precision": precision,
+        "checkpointing": checkpointing,
+        "images_per_second": statistics.median(rates),
+        "gflop_per_image": flop / row.images / 1e9,
+        "gflop_per_second": statistics.median(rates) * flop / row.images / 1e9,
+        "fraction_of_matrix_rate": statistics.median(fractions),
+        "saved_mb_per_image": row.saved() / row.images / 1e6 if row.saved else None,
+    }
+    if device == "cuda":
+        result["peak_mb"] = torch.cuda.max_memory_allocated() / 1e6
+    else:
+        result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return result
+
+
+def to_markdown(results: list[dict[str, Any]], earlier: list[dict[str, Any]], machine: str) -> str:
+    """The results as a table; with earlier results, a column with the ratio of images/s."""
+    head = ["row", "size", "precision", "images/s", "GFLOP/image", "GFLOP/s", "of matrix rate", "saved MB/image"]
+    head += ["peak MB"] + (["images/s, ratio to before"] if earlier else [])
+    identity = ("row", "size", "precision", "checkpointing")
+    before = {tuple(entry[k] for k in identity): entry["images_per_second"] for entry in earlier}
+    lines = [machine, "", "| " + " | ".join(head) + " |", "|" + "---|" * 3 + "--:|" * (len(head) - 3)]
+    for entry in results:
+        name = entry["row"] + (", checkpointing" if entry["checkpointing"] else "")
+        saved = entry["saved_mb_per_image"]
+        cells = [name, entry["size"], entry["precision"], f"{entry['images_per_second']:.3g}"]
+        cells += [f"{entry['gflop_per_image']:.3g}", f"{entry['gflop_per_second']:.3g}"]
+        cells += [f"{entry['fraction_of_matrix_rate']:.2f}", "–" if saved is None else f"{saved:.1f}"]
+        cells += [f"{entry['peak_mb']:.0f}"]
+        if earlier:
+            old = before.get(tuple(entry[k] for k in identity))
+            cells.append("–" if old is None else f"{entry['images_per_second'] / old:.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=[*SIZES, "both"], default="both")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--against", type=Path, help="JSON of an earlier run")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="writes OUT.json and OUT.md")
+    parser.add_argument("--one", nargs=4, metavar=("ROW", "SIZE", "PRECISION", "CHECKPOINTING"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        row, size, precision, checkpointing = options.one
+        print(json.dumps(measure(row, size, precision, options.device, options.threads, checkpointing == "True")))
+        return 0
+    sizes = list(SIZES) if options.size == "both" else [options.size]
+    results = []
+    for size in sizes:
+        for row in options.rows:
+            fixed = row in ("features", "frechet", "feed")  # neither size nor precision changes these
+            if fixed and size != sizes[-1]:
+                continue
+            for precision in ["fp32"] if fixed else options.precision:
+                for checkpointing in (False, True) if row == "train-likelihood" else (False,):
+                    one = ["--one", row, size, precision, str(checkpointing)]
+                    base = [sys.executable, __file__, "--device", options.device, "--threads", str(options.threads)]
+                    done = subprocess.run([*base, *one], stdout=subprocess.PIPE, text=True, check=True)
+                    results.append(json.loads(done.stdout.splitlines()[-1]))
+                    print(results[-1], file=sys.stderr, flush=True)
+    earlier = json.loads(options.against.read_text())["results"] if options.against else []
+    import torch
+
+    machine = f"{platform.machine()}, {options.threads} threads, {options.device}, torch {torch.__version__}"
+    options.out.with_suffix(".json").write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+    table = to_markdown(results, earlier, machine)
+    options.out.with_suffix(".md").write_text(table)
+    print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""A training step must never wait for the device: no tensor's value is read on the host."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hybridflow.config import (
+    CouplingSettings,
+    DequantizationSettings,
+    DiscriminatorSettings,
+    FlowSettings,
+    TrainingSettings,
+    Variant,
+)
+from hybridflow.train import Batches, Job, initial_state, training_step
+
+FLOW = FlowSettings(
+    units=(2, 1),
+    steps_per_unit=(1, 1),
+    growth_rate=2,
+    coupling=CouplingSettings(mid_channels=(4, 4), depth=1, growth=4),
+    dequantization=DequantizationSettings(steps=1, mid_channels=4, context_channels=4, depth=1, growth=4),
+)
+
+
+class HostReads(TorchDispatchMode):
+    """Collects where values of tensors are read on the host (``.item()``, ``bool()``, ``float()``)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.ops.aten._local_scalar_dense.default:
+            stack = traceback.extract_stack()
+            # On a CPU Adamax keeps its step counter as a CPU tensor; on a GPU it is capturable and reads nothing.
+            if not any("torch/optim" in frame.filename for frame in stack):
+                self.places.append("".join(traceback.format_list(stack[-6:-1])))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamax"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_reads_nothing_on_the_host(tmp_path: Path, optimizer: str, checkpointing: bool) -> None:
+    from hybridflow.nn.checkpointing import network_checkpointing
+
+    training = TrainingSettings(
+        batch_size=8,
+        optimizer={"name": optimizer},
+        gradient_clip=1.0,
+        adversarial_gradient_clip=1.0,
+        discriminator_steps=2,
+        ema_decay=0.9,
+    )
+    variant = Variant(
+        name="hybrid",
+        discriminator_name="dcgan",
+        discriminator=DiscriminatorSettings(kind="dcgan", width=4),
+        adversarial_weight=0.5,
+        init_from=None,
+        flow=FLOW,
+        training=training,
+    )
+    with np.load(Path(__file__).parent / "data" / "cifar10_64.npz") as file:
+        batches = Batches(file["images"], training, 0, torch.device("cpu"))
+    job = Job(variant, 0, "key", None, *(tmp_path / name for name in "abcd"), dataset_hash="")
+    state = initial_state(job, batches, torch.device("cpu"))
+    with HostReads() as reads, network_checkpointing(checkpointing):
+        for _ in range(3):
+            training_step(state, batches, variant, 1e-3, seed=0)
+            state.step += 1
+    assert not reads.places, reads.places[0]
+
+
+def test_the_counter_counts() -> None:
+    with HostReads() as reads:
+        float(torch.ones(()))
+    assert len(reads.places) == 1

@@ -1,0 +1,39 @@
+"""The experiment of config.yaml at its real size: one training step of two images, and two samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hybridflow.config import load_settings
+from hybridflow.sample import sample_images
+from hybridflow.train import Batches, Job, initial_state, training_step
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_paper_model_trains_and_samples(tmp_path: Path) -> None:
+    variant = load_settings(ROOT / "config.yaml").resolve("resnet18-0.5")
+    training = variant.training.model_copy(update={"batch_size": 2})
+    variant = variant.model_copy(update={"training": training, "init_from": None})
+    with np.load(ROOT / "tests" / "data" / "cifar10_64.npz") as file:
+        images = file["images"]
+    cpu = torch.device("cpu")
+    batches = Batches(images, training, 0, cpu)
+    job = Job(variant, 0, "key", None, *(tmp_path / name for name in "abcd"), dataset_hash="")
+    state = initial_state(job, batches, cpu)
+    assert sum(parameter.numel() for parameter in state.flow.parameters()) == 130_647_294
+    before = {name: value.clone() for name, value in state.flow.named_parameters()}
+
+    figures = training_step(state, batches, variant, 1e-4, seed=0)
+
+    assert all(torch.isfinite(value) for value in figures.values())
+    assert 7 < float(figures["bpd"]) < 14  # an untrained flow spends about as much as the raw 8 bits, or more
+    moved = sum(not torch.equal(before[name], value) for name, value in state.flow.named_parameters())
+    assert moved > len(before) / 2  # the rest waits behind convolutions that start at zero
+    samples = sample_images(state.flow.eval(), range(2), 0, 1.0, cpu)
+    assert samples.shape == (2, 3, 32, 32)
+    assert samples.dtype == np.uint8
+    assert samples.std() > 1
