@@ -368,7 +368,7 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
         discriminator = None
         if variant.discriminator is not None:
             torch.manual_seed(derive_seed(job.seed, "discriminator"))
-            discriminator = build_discriminator(variant.discriminator).to(device)
+            discriminator = build_discriminator(variant.discriminator).to(device, memory_format=torch.channels_last)
     if job.parent is not None:
         load_weights(flow, read_tensors(job.parent, "flow"), job.parent)
         if discriminator is not None and _discriminator_of(job.parent) == variant.discriminator:

@@ -129,6 +129,8 @@ class DenseFlow(Flow):
         self._latent_shapes.insert(0, (channels, height, width))
         self.prior_loc = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.prior_log_scale = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        # Channels-last throughout: most of the arithmetic is 1x1 convolutions, which are plain matrix products then.
+        self.to(memory_format=torch.channels_last)
 
     @property
     def latent_shapes(self) -> list[tuple[int, int, int]]:
@@ -147,6 +149,7 @@ class DenseFlow(Flow):
     def _log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None) -> Tensor:
         y, log_prob = self.dequantization(x, noise, condition)
         z, _ = self.squeeze(y - 0.5)
+        z = z.contiguous(memory_format=torch.channels_last)
         for scale, block in enumerate(self.blocks):
             z, contribution = block(z, noise)
             log_prob = log_prob + contribution
@@ -162,7 +165,7 @@ class DenseFlow(Flow):
             return self._decode(latents)
 
     def _decode(self, latents: Sequence[Tensor]) -> Tensor:
-        last, *dropped = latents
+        last, *dropped = (latent.contiguous(memory_format=torch.channels_last) for latent in latents)
         z = self.prior_loc + torch.exp(self.prior_log_scale) * last
         for scale in reversed(range(len(self.blocks))):
             if scale < len(self.transitions):

@@ -25,9 +25,9 @@ class DenseLayer(nn.Module):
         super().__init__()
         self.nn = nn.Sequential(
             nn.Conv2d(channels, channels, 1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(channels, growth, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
 
     def forward(self, x: Tensor) -> Tensor:

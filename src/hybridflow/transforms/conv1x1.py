@@ -38,11 +38,20 @@ class InvertibleConv1x1(Transform):
         if log_abs_det is None:
             log_abs_det = _log_abs_det(self.weight)
         log_det = x.shape[2] * x.shape[3] * log_abs_det
-        return F.conv2d(x, self.weight[:, :, None, None]), log_det.expand(x.shape[0])
+        return _mix_channels(self.weight, x), log_det.expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         inverse = _inverse(self.weight) if self._inverse is None else self._inverse
-        return F.conv2d(z, inverse[:, :, None, None])
+        return _mix_channels(inverse, z)
+
+
+def _mix_channels(matrix: Tensor, x: Tensor) -> Tensor:
+    """``matrix @ x`` at every pixel.
+
+    As a matrix product and not as a convolution: cuDNN may round convolutions to TF32, and with it the inverse would no
+    longer be one. In channels-last layout nothing is copied.
+    """
+    return F.linear(x.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
 
 
 def _log_abs_det(weights: Tensor) -> Tensor:
@@ -84,15 +93,16 @@ def shared_inverses(layers: Sequence[InvertibleConv1x1]) -> Iterator[None]:
 def _share(layers: Sequence[InvertibleConv1x1], attribute: str, function: Callable[[Tensor], Tensor]) -> None:
     """Sets ``attribute`` of every layer to ``function`` of its weight, one call per matrix size.
 
-    Without gradients the results are kept and used again until a weight changes: sampling and evaluation
-    factorise every matrix once, not once a batch.
+    In evaluation mode and without gradients the results are kept and used again until a weight changes: sampling
+    and evaluation factorise every matrix once, not once a batch. Not in training mode: fused optimisers change
+    weights without counting it as a change.
     """
     sizes: dict[int, list[InvertibleConv1x1]] = defaultdict(list)
     for layer in layers:
         sizes[layer.weight.shape[0]].append(layer)
     for same_size in sizes.values():
         states = [(layer.weight.data_ptr(), layer.weight._version, layer.weight.dtype) for layer in same_size]
-        keep = not torch.is_grad_enabled()
+        keep = not (torch.is_grad_enabled() or any(layer.training for layer in same_size))
         if not keep or any(
             layer._kept.get(attribute, (None,))[0] != state for layer, state in zip(same_size, states, strict=True)
         ):
