@@ -58,4 +58,6 @@ def torch_job(snakemake: Any, device: str) -> Iterator[tuple[Settings, Any]]:
 
         torch.set_num_threads(snakemake.threads)
         with claim_device(device) as claimed:
+            name = f"{snakemake.threads} CPU threads" if claimed.type == "cpu" else torch.cuda.get_device_name(claimed)
+            print(f"{snakemake.rule}: computing on {claimed} ({name})", file=sys.stderr, flush=True)
             yield settings, claimed
