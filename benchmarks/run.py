@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = {"paper": ([], 4), "cpu": ([ROOT / "presets" / "cpu.yaml"], 32)}  # config files, images per batch
+SIZES = {"paper": ([], 8), "cpu": ([ROOT / "presets" / "cpu.yaml"], 32)}  # config files, images per batch
 MATRIX = 1024  # side of the matrices of the yardstick
-ROUNDS = 5
 
 
 @dataclass
@@ -131,7 +130,9 @@ def build(name: str, size: str, precision: str, device: str, checkpointing: bool
 ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", "features", "frechet", "feed")
 
 
-def measure(name: str, size: str, precision: str, device: str, threads: int, checkpointing: bool) -> dict[str, Any]:
+def measure(
+    name: str, size: str, precision: str, device: str, threads: int, rounds: int, checkpointing: bool
+) -> dict[str, Any]:
     """One row: rates, counted operations, memory."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -156,7 +157,7 @@ def measure(name: str, size: str, precision: str, device: str, threads: int, che
     timed(row.work)
     products = max(1, int(0.5 * 50e9 / MATRIX**3))
     rates, fractions = [], []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         seconds = timed(row.work)
         matrix_rate = products * 2 * MATRIX**3 / timed(lambda: [a @ a for _ in range(products)])
         rates.append(row.images / seconds)
@@ -207,13 +208,18 @@ def main() -> int:
     parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=5, help="measurements per row (default: 5)")
     parser.add_argument("--against", type=Path, help="JSON of an earlier run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="writes OUT.json and OUT.md")
     parser.add_argument("--one", nargs=4, metavar=("ROW", "SIZE", "PRECISION", "CHECKPOINTING"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         row, size, precision, checkpointing = options.one
-        print(json.dumps(measure(row, size, precision, options.device, options.threads, checkpointing == "True")))
+        print(
+            json.dumps(
+                measure(row, size, precision, options.device, options.threads, options.rounds, checkpointing == "True")
+            )
+        )
         return 0
     sizes = list(SIZES) if options.size == "both" else [options.size]
     results = []
@@ -226,6 +232,7 @@ def main() -> int:
                 for checkpointing in (False, True) if row == "train-likelihood" else (False,):
                     one = ["--one", row, size, precision, str(checkpointing)]
                     base = [sys.executable, __file__, "--device", options.device, "--threads", str(options.threads)]
+                    base += ["--rounds", str(options.rounds)]
                     done = subprocess.run([*base, *one], stdout=subprocess.PIPE, text=True, check=True)
                     results.append(json.loads(done.stdout.splitlines()[-1]))
                     print(results[-1], file=sys.stderr, flush=True)

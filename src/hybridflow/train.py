@@ -213,7 +213,9 @@ def training_step(
         )
     figures["bpd"] = likelihood_backward(flow, x, _noise(seed, "noise", step, x), 1 - weight)
     figures["loss"] = (1 - weight) * figures["bpd"] + weight * figures.get("adversarial_loss", 0.0)
-    figures["gradient_norm"] = nn.utils.clip_grad_norm_(flow.parameters(), settings.gradient_clip or math.inf)
+    figures["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in flow.parameters() if p.grad is not None])
+    if settings.gradient_clip is not None:
+        nn.utils.clip_grads_with_norm_(flow.parameters(), settings.gradient_clip, figures["gradient_norm"])
     for group in state.flow_optimizer.param_groups:
         group["lr"] = learning_rate
     state.flow_optimizer.step()
