@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import ROOT, Project, write_dataset
+from PIL import Image
 from standin import write_random_inception
 
 pytestmark = pytest.mark.workflow
@@ -247,3 +249,33 @@ def test_fid_with_other_weights_is_measured_but_never_called_fid(finished: Proje
     before = json.loads((finished.path / "results" / "micro" / "baseline" / "seed0" / "fidelity.json").read_text())
     assert fidelity["fd_cifar"] == before["fd_cifar"]
     assert len(list((project.path / "store").glob("*.safetensors"))) == 3
+
+
+def test_a_folder_of_images_takes_the_place_of_cifar10(project: Project) -> None:
+    with np.load(ROOT / "tests" / "data" / "cifar10_64.npz") as file:
+        images = file["images"]
+    for split, chosen in (("train", images[:40]), ("test", images[40:])):
+        folder = project.path / "my images" / split
+        folder.mkdir(parents=True)
+        for index, image in enumerate(chosen):
+            Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{index:03}.png")
+    own = """
+        dataset: {source: folder, folder: my images}
+        evaluation: {fd_cifar: {enabled: false}, likelihood: {images: 20, batch_size: 10}}
+        variants: {dcgan-0.5: null}
+    """
+    project.write("own.yaml", textwrap.dedent(own))
+    project.snakemake("own.yaml")
+    table = pd.read_csv(project.path / "results" / "micro" / "table1.csv")
+    assert list(table.variant) == ["baseline"]
+    assert np.isfinite(table.bpd).all()
+    assert table[["fid", "fd_cifar"]].isna().all(axis=None)
+    (arrays,) = (project.path / "resources").glob("folder-*/train.npy")
+    assert np.array_equal(np.load(arrays), images[:40])
+
+    # Another image is another dataset: its model has another key
+    before = dry_run(project, "--configfile", "micro.yaml", "own.yaml")
+    (project.path / "my images" / "train" / "000.png").unlink()
+    after = dry_run(project, "--configfile", "micro.yaml", "own.yaml")
+    assert before == {}
+    assert after["prepare_dataset"] == after["train_variant"] == 1
