@@ -1,11 +1,15 @@
-"""Checkouts of the project for the tests that run the real snakemake."""
+"""Checkouts of the project for the tests that run the real snakemake; one thread for all."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
 from checkout import Project, copy_project, write_dataset
+
+# Workers run side by side, and results are bit-identical only for the same number of threads.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

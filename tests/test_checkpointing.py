@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import torch
+from tiny import TINY_FLOW
 
-from hybridflow.config import CouplingSettings, DequantizationSettings, FlowSettings
 from hybridflow.flows.base import Flow
 from hybridflow.flows.denseflow import DenseFlow
 from hybridflow.nn.batchnorm import running_statistics
 from hybridflow.nn.checkpointing import network_checkpointing
 from hybridflow.noise import GeneratorNoise
 
-SETTINGS = FlowSettings(
-    units=(2, 1),
-    steps_per_unit=(1, 1),
-    growth_rate=2,
-    coupling=CouplingSettings(mid_channels=(6, 6), depth=2, growth=4),
-    dequantization=DequantizationSettings(steps=1, mid_channels=4, context_channels=4, depth=1, growth=4),
-)
-
 
 def randomised_flow() -> Flow:
     torch.manual_seed(0)
-    flow = DenseFlow(SETTINGS, (3, 16, 16)).double()
+    flow = DenseFlow(TINY_FLOW, (3, 16, 16)).double()
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -19,14 +19,6 @@ from hybridflow.metrics.features import compute_moments
 TINY = ClassifierSettings(width=8, epochs=3, batch_size=50, lr=0.1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def toy(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Images whose class is a colour pattern under noise; labels int64."""
     patterns = np.random.default_rng(0).normal(size=(10, 3, 4, 4))

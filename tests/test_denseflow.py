@@ -15,8 +15,6 @@ from hybridflow.noise import GeneratorNoise, GivenNoise
 from hybridflow.transforms.actnorm import ActNorm
 from hybridflow.transforms.coupling import AffineCoupling
 
-torch.set_num_threads(1)
-
 COUPLING = CouplingSettings(mid_channels=(4, 4), depth=1, growth=3)
 UNIFORM = DequantizationSettings(kind="uniform")
 VARIATIONAL = DequantizationSettings(steps=1, mid_channels=3, context_channels=2, depth=1, growth=2)

@@ -9,25 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny import TINY_FLOW
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hybridflow.config import (
-    CouplingSettings,
-    DequantizationSettings,
     DiscriminatorSettings,
-    FlowSettings,
     TrainingSettings,
     Variant,
 )
 from hybridflow.train import Batches, Job, initial_state, training_step
-
-FLOW = FlowSettings(
-    units=(2, 1),
-    steps_per_unit=(1, 1),
-    growth_rate=2,
-    coupling=CouplingSettings(mid_channels=(4, 4), depth=1, growth=4),
-    dequantization=DequantizationSettings(steps=1, mid_channels=4, context_channels=4, depth=1, growth=4),
-)
 
 
 class HostReads(TorchDispatchMode):
@@ -65,7 +55,7 @@ def test_a_step_reads_nothing_on_the_host(tmp_path: Path, optimizer: str, checkp
         discriminator=DiscriminatorSettings(kind="dcgan", width=4),
         adversarial_weight=0.5,
         init_from=None,
-        flow=FLOW,
+        flow=TINY_FLOW,
         training=training,
     )
     with np.load(Path(__file__).parent / "data" / "cifar10_64.npz") as file:

@@ -21,14 +21,6 @@ from hybridflow.metrics.frechet import frechet_distance
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def torch_home(tmp_path_factory) -> Path:
     """A torch cache that holds random weights under the official name: what pytorch-fid will load."""

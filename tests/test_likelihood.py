@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import TINY_FLOW
 
 from hybridflow.config import (
-    CouplingSettings,
-    DequantizationSettings,
-    FlowSettings,
     LikelihoodSettings,
     SamplingSettings,
 )
@@ -23,22 +21,14 @@ from hybridflow.sample import image_grid, image_latents, sample_images, sample_t
 from hybridflow.seeding import derive_seed
 from hybridflow.transforms.dequantization import UniformDequantization
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def flow() -> DenseFlow:
-    settings = FlowSettings(
-        units=(2, 1),
-        steps_per_unit=(1, 1),
-        growth_rate=2,
-        coupling=CouplingSettings(mid_channels=(4, 4), depth=1, growth=3),
-        dequantization=DequantizationSettings(steps=1, mid_channels=3, context_channels=2, depth=1, growth=2),
-    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        flow = DenseFlow(settings, (3, 8, 8))
+        flow = DenseFlow(TINY_FLOW, (3, 8, 8))
         with torch.no_grad():
             for parameter in flow.parameters():
                 parameter += 0.05 * torch.randn_like(parameter)

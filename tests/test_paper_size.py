@@ -33,9 +33,10 @@ def test_the_paper_model_trains_and_samples(tmp_path: Path) -> None:
     assert 7 < float(figures["bpd"]) < 14  # an untrained flow spends about as much as the raw 8 bits, or more
     # Most of a coupling network waits behind its last convolution, which starts at zero
     first = ("shift", "log_scale", "1.weight", "2.net.output.weight")
-    for name, value in state.flow.named_parameters():
-        if "units" in name and name.endswith(first):
-            assert not torch.equal(before[name], value), name
+    watched = {n: value for n, value in state.flow.named_parameters() if "units" in n and n.endswith(first)}
+    assert len(watched) == 4 * 74
+    for name, value in watched.items():
+        assert not torch.equal(before[name], value), name
     samples = sample_images(state.flow.eval(), range(2), 0, 1.0, cpu)
     assert samples.shape == (2, 3, 32, 32)
     assert samples.dtype == np.uint8

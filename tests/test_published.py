@@ -11,7 +11,6 @@ from hybridflow.errors import UserError
 from hybridflow.flows.denseflow import DenseFlow
 from hybridflow.published import deviations, load_published, main, name_pairs, read_reference
 
-torch.set_num_threads(1)
 REFERENCE = Path(__file__).parent / "data" / "denseflow_reference_tiny.npz"
 
 

@@ -32,7 +32,6 @@ from hybridflow.train import (
     training_step,
 )
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 IMAGES = np.load(Path(__file__).parent / "data" / "cifar10_64.npz")["images"][:32]
 

@@ -26,8 +26,6 @@ from hybridflow.transforms.dequantization import UniformDequantization, Variatio
 from hybridflow.transforms.split import Transition
 from hybridflow.transforms.squeeze import Squeeze, SwapHalves
 
-torch.set_num_threads(1)
-
 SMALL = CouplingSettings(mid_channels=(4,), depth=2, growth=3)
 PLAIN = CouplingSettings(mid_channels=(4,), depth=1, growth=3, attention=False, batch_norm=False)
 

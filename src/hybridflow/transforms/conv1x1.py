@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -68,26 +68,26 @@ def _inverse(weights: Tensor) -> Tensor:
     return torch.linalg.inv_ex(weights.double(), check_errors=False).inverse.to(weights.dtype)
 
 
-@contextmanager
-def shared_determinants(layers: Sequence[InvertibleConv1x1]) -> Iterator[None]:
+def shared_determinants(layers: Sequence[InvertibleConv1x1]) -> AbstractContextManager[None]:
     """Within the block, the layers use determinants computed in one call per matrix size."""
-    _share(layers, "_log_abs_det", _log_abs_det)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer._log_abs_det = None
+    return _shared(layers, "_log_abs_det", _log_abs_det)
+
+
+def shared_inverses(layers: Sequence[InvertibleConv1x1]) -> AbstractContextManager[None]:
+    """Within the block, the layers use inverses computed in one call per matrix size."""
+    return _shared(layers, "_inverse", _inverse)
 
 
 @contextmanager
-def shared_inverses(layers: Sequence[InvertibleConv1x1]) -> Iterator[None]:
-    """Within the block, the layers use inverses computed in one call per matrix size."""
-    _share(layers, "_inverse", _inverse)
+def _shared(
+    layers: Sequence[InvertibleConv1x1], attribute: str, function: Callable[[Tensor], Tensor]
+) -> Iterator[None]:
+    _share(layers, attribute, function)
     try:
         yield
     finally:
         for layer in layers:
-            layer._inverse = None
+            setattr(layer, attribute, None)
 
 
 def _share(layers: Sequence[InvertibleConv1x1], attribute: str, function: Callable[[Tensor], Tensor]) -> None:
