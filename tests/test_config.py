@@ -120,6 +120,10 @@ SENTENCES: list[tuple[dict, str]] = [
         {"dataset": {"source": "folder", "folder": "x"}},
         "evaluation.fd_cifar.enabled must be false when dataset.source is 'folder': its classifier",
     ),
+    (
+        {"evaluation": {"likelihood": {"split": "holdout"}}},
+        "evaluation.likelihood.split is 'holdout', but dataset.holdout keeps no images back; set it to 2 or more.",
+    ),
     # names
     ({"experiment": "logs"}, f"`experiment` is 'logs', {RESERVED}"),
     ({"experiment": ""}, f"`experiment` is '', {PATTERN}"),

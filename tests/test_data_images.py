@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridflow.data.arrays import ArrayWriter
-from hybridflow.data.images import load_images, load_labels
+from hybridflow.data.images import load_images, load_labels, split_holdout
 from hybridflow.errors import UserError
 
 GOOD = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).reshape(2, 3, 32, 32)
@@ -82,3 +82,13 @@ def test_the_sample_of_cifar10():
     assert images.dtype == np.uint8
     assert images[0, :, 0, 0].tolist() == [59, 62, 63]
     assert labels[:5].tolist() == [6, 9, 9, 4, 1]
+
+
+def test_held_out_images_are_the_last_and_are_not_trained_on():
+    images = np.repeat(np.arange(10, dtype=np.uint8), 3072).reshape(10, 3, 32, 32)
+    kept, held_out = split_holdout(images, 3)
+    assert [int(image[0, 0, 0]) for image in kept] == list(range(7))
+    assert [int(image[0, 0, 0]) for image in held_out] == [7, 8, 9]
+    assert len(split_holdout(images, 0)[0]) == 10
+    with pytest.raises(UserError, match=r"dataset.holdout is 10, but the training split has only 10 images"):
+        split_holdout(images, 10)

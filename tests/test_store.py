@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybridflow.config import Settings, parse_settings
+from hybridflow.config import Settings, TrainingSettings, parse_settings
 from hybridflow.devices import claim_device, gpus_claimed
 from hybridflow.errors import UserError
 from hybridflow.keys import classifier_key, moments_key, training_key
@@ -90,6 +90,7 @@ def test_a_variants_settings_change_its_key_and_its_childrens(variants, expected
         ({"flow": {"growth_rate": 11}}, set(NAMES)),
         ({"discriminators": {"dcgan": {"width": 9}}}, {"hybrid", "late", "alone"}),
         ({"discriminators": {"resnet18": {"width": 9}}}, {"late"}),
+        ({"dataset": {"holdout": 5000}}, set(NAMES)),
         # what only an adversarial step reads leaves the baseline alone
         ({"training": {"label_smoothing": 0.2}}, {"hybrid", "late", "alone"}),
         ({"training": {"discriminator_steps": 2}}, {"hybrid", "late", "alone"}),
@@ -110,6 +111,7 @@ def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
         {"training": {"resume_every_minutes": 1.5}},
         {"sampling": {"images": 10}, "evaluation": {"likelihood": {"images": 10}}},
         {"experiment": "other", "small": True, "seeds": [0, 1]},
+        {"dataset": {"holdout": 0}, "training": {"gradient_clip": None, "checkpointing": False}},
         {"variants": {"another": {"training": {"epochs": 1}}}},
     ],
 )
@@ -120,6 +122,26 @@ def test_settings_without_effect_on_weights_change_no_key(over):
 def test_equivalent_ways_of_writing_a_setting_have_one_key():
     assert changed(training={"optimizer": {"lr": "1e-3"}, "epochs": 400}) == set()
     assert changed(variants={"baseline": {"training": {"batch_size": 64}}}) == set()
+
+
+def test_an_option_that_is_switched_off_is_as_if_it_did_not_exist(monkeypatch):
+    """So that a later version with more options finds what an earlier one stored."""
+
+    resolve = Settings.resolve
+
+    def with_options(**options):
+        def later(self, name):
+            variant = resolve(self, name)
+            training = type("Later", (TrainingSettings,), {"__annotations__": dict.fromkeys(options, object)} | options)
+            return variant.model_copy(update={"training": training(**variant.training.model_dump())})
+
+        return later
+
+    before = keys()
+    monkeypatch.setattr(Settings, "resolve", with_options(new_number=None, new_switch=False))
+    assert keys() == before
+    monkeypatch.setattr(Settings, "resolve", with_options(new_number=0.0, new_switch=False))
+    assert not set(keys().values()) & set(before.values())
 
 
 def test_seed_and_dataset_change_every_key():

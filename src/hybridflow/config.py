@@ -82,6 +82,7 @@ class DatasetSettings(Section):
     url: Text = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
     archive: Text | None = None
     folder: Text | None = None
+    holdout: Annotated[Int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _folder_is_given(self) -> DatasetSettings:
@@ -203,8 +204,9 @@ class SamplingSettings(Section):
 
 
 class LikelihoodSettings(Section):
-    """Bits per dimension on the test split."""
+    """Bits per dimension on the test split, or on the training images that were held out."""
 
+    split: Literal["test", "holdout"] = "test"
     images: Annotated[Int, Field(ge=2)] | None = None
     importance_samples: PositiveInt = 1000
     batch_size: PositiveInt = 250
@@ -286,6 +288,15 @@ class Settings(Section):
     def _seeds_differ(self) -> Settings:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds must differ from each other, got {list(self.seeds)}")
+        return self
+
+    @model_validator(mode="after")
+    def _holdout_for_decisions(self) -> Settings:
+        if self.evaluation.likelihood.split == "holdout" and self.dataset.holdout < 2:
+            raise ValueError(
+                "evaluation.likelihood.split is 'holdout', but dataset.holdout keeps no images back; set it to 2 or "
+                "more"
+            )
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,8 @@ the workflow computes keys whenever it is parsed.
 
 from __future__ import annotations
 
+from typing import Any
+
 from hybridflow.config import ClassifierSettings, Settings
 from hybridflow.files import sha256_json
 
@@ -30,12 +32,12 @@ WITHOUT_EFFECT = {"checkpointing", "device", "threads", "log_every", "grid_every
 
 def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) -> str:
     """Key of variant ``name`` trained with ``seed`` on the dataset with this content hash."""
-    variant = settings.resolve(name)
+    variant, holdout = settings.resolve(name), settings.dataset.holdout
     parent = None if variant.init_from is None else training_key(settings, variant.init_from, seed, dataset_hash)
-    training = variant.training.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+    training = _switched_on(variant.training.model_dump(mode="json", exclude=WITHOUT_EFFECT))
     discriminator = None
     if variant.discriminator is not None:
-        discriminator = variant.discriminator.model_dump(mode="json")
+        discriminator = _switched_on(variant.discriminator.model_dump(mode="json"))
     else:  # what only an adversarial step reads
         for unused in (
             "discriminator_optimizer",
@@ -43,19 +45,28 @@ def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) ->
             "label_smoothing",
             "adversarial_gradient_clip",
         ):
-            del training[unused]
+            training.pop(unused, None)
     return _short(
         {
             "version": TRAINING_VERSION,
-            "flow": variant.flow.model_dump(mode="json"),
+            "flow": _switched_on(variant.flow.model_dump(mode="json")),
             "training": training,
             "discriminator": discriminator,
             "adversarial_weight": variant.adversarial_weight,
             "parent": parent,
             "seed": seed,
-            "dataset": dataset_hash,
+            "dataset": dataset_hash if holdout == 0 else f"{dataset_hash} without its last {holdout} training images",
         }
     )
+
+
+def _switched_on(value: dict[str, Any]) -> dict[str, Any]:
+    """Without what is None or False: an option that is added later, and switched off, leaves earlier keys alone."""
+    return {
+        name: _switched_on(entry) if isinstance(entry, dict) else entry
+        for name, entry in value.items()
+        if entry is not None and entry is not False
+    }
 
 
 def classifier_key(settings: ClassifierSettings, dataset_hash: str) -> str:

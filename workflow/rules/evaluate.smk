@@ -1,7 +1,7 @@
 rule evaluate_likelihood:
     input:
         checkpoint=rules.train_variant.output.checkpoint,
-        images=rules.prepare_dataset.output.test,
+        images=f"{DATASET}/{'test' if SETTINGS.evaluation.likelihood.split == 'test' else 'train'}.npy",
     output:
         summary=f"{SEED_FOLDER}/likelihood.json",
         bounds=f"{SEED_FOLDER}/likelihood.npy",

@@ -1,4 +1,4 @@
-"""Measures bits/dim of a checkpoint on the test split."""
+"""Measures bits/dim of a checkpoint on the test split, or on the held-out training images."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,15 +8,18 @@ from hybridflow.job import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.checkpoint import load_flow
-    from hybridflow.data.images import load_images
+    from hybridflow.data.images import load_images, split_holdout
     from hybridflow.metrics.likelihood import evaluate_likelihood
 
     likelihood = settings.evaluation.likelihood
     flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)
+    images = load_images(snakemake.input.images)
+    if likelihood.split == "holdout":
+        _, images = split_holdout(images, settings.dataset.holdout)
     label = f"likelihood {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
     measured = evaluate_likelihood(
         flow,
-        load_images(snakemake.input.images),
+        images,
         likelihood,
         Path(snakemake.output.bounds),
         device,
@@ -25,7 +28,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     )
     summary = {
         "checkpoint": metadata["key"],
-        "split": "test",
+        "split": likelihood.split,
         "importance_samples": likelihood.importance_samples,
         "seed": likelihood.seed,
     }

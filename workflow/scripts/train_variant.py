@@ -11,7 +11,7 @@ variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.checkpoint import check_key
-    from hybridflow.data.images import load_images
+    from hybridflow.data.images import load_images, split_holdout
     from hybridflow.train import Job, train
 
     entry = variant_entry(settings, variant, seed, snakemake.params.dataset)
@@ -30,7 +30,8 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
                 monitor=Path(snakemake.output.checkpoint).parent,
                 dataset_hash=snakemake.params.dataset,
             )
-            train(job, load_images(snakemake.input.images), device)
+            images, _ = split_holdout(load_images(snakemake.input.images), settings.dataset.holdout)
+            train(job, images, device)
         entry.file(".resume").unlink(missing_ok=True)
     check_key(entry.file(".safetensors"), entry.key)
     place(entry.file(".safetensors"), snakemake.output.checkpoint)

@@ -37,6 +37,23 @@ def load_labels(path: str | Path) -> np.ndarray:
     return labels
 
 
+def split_holdout(images: np.ndarray, holdout: int) -> tuple[np.ndarray, np.ndarray]:
+    """The training images to train on, and the last ``holdout`` ones, kept back for choosing settings.
+
+    Args:
+        images: training split, (N, C, H, W) uint8.
+
+    Raises:
+        UserError: nothing would be left to train on.
+    """
+    if holdout >= len(images):
+        raise UserError(
+            f"dataset.holdout is {holdout}, but the training split has only {len(images)} images; hold out fewer."
+        )
+    kept = len(images) - holdout
+    return images[:kept], images[kept:]
+
+
 def _load(path: str | Path) -> np.ndarray:
     advice = "delete it and prepare the data again"
     try:
