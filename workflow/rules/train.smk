@@ -12,6 +12,7 @@ rule train_variant:
     conda:
         "../envs/environment.yml"
     threads: SETTINGS.training.threads
+    priority: 1  # what takes longest, and what others wait for, starts first
     resources:
         gpu=variant_gpus,
     params:
