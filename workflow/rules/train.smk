@@ -9,10 +9,10 @@ rule train_variant:
         f"{LOGS}/train_variant/{{variant}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/train_variant/{{variant}}-seed{{seed}}.tsv"
+    priority: 1  # what takes longest, and what others wait for, starts first
     conda:
         "../envs/environment.yml"
     threads: SETTINGS.training.threads
-    priority: 1  # what takes longest, and what others wait for, starts first
     resources:
         gpu=variant_gpus,
     params:
