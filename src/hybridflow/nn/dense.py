@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hybridflow.nn.dense_buffer import dense_layers
+
 
 def zero_conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
     """A 1x1 convolution whose output starts at zero: the transform it feeds starts as the identity."""
@@ -15,23 +17,16 @@ def zero_conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 class DenseLayer(nn.Module):
-    """conv1x1, ReLU, conv3x3, ReLU; the result joins the input as further channels.
-
-    Shape:
-        (N, C, H, W) -> (N, C + growth, H, W), input channels first.
-    """
+    """Parameters of conv1x1, ReLU, conv3x3, ReLU; computed by :func:`~hybridflow.nn.dense_buffer.dense_layers`."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
         self.nn = nn.Sequential(
             nn.Conv2d(channels, channels, 1),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
             nn.Conv2d(channels, growth, 3, padding=1),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat((x, self.nn(x)), dim=1)
 
 
 class GatedConv1x1(nn.Module):
@@ -60,6 +55,10 @@ class DenseNet(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, depth: int, growth: int) -> None:
         layers = [DenseLayer(in_channels + j * growth, growth) for j in range(depth)]
         super().__init__(*layers, GatedConv1x1(in_channels + depth * growth, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        *layers, gate = self
+        return gate(dense_layers(x, [parameter for layer in layers for parameter in layer.parameters()]))
 
 
 class ResidualDenseNet(nn.Module):
