@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from hybridflow.config import Settings, parse_settings
+from hybridflow.config import Settings, TrainingSettings, parse_settings
 from hybridflow.errors import UserError
 
 
@@ -58,6 +58,24 @@ def torch_job(snakemake: Any, device: str) -> Iterator[tuple[Settings, Any]]:
 
         torch.set_num_threads(snakemake.threads)
         with claim_device(device) as claimed:
-            name = f"{snakemake.threads} CPU threads" if claimed.type == "cpu" else torch.cuda.get_device_name(claimed)
-            print(f"{snakemake.rule}: computing on {claimed} ({name})", file=sys.stderr, flush=True)
+            _say_where(snakemake.rule, [claimed], snakemake.threads)
             yield settings, claimed
+
+
+@contextmanager
+def training_devices(snakemake: Any, training: TrainingSettings) -> Iterator[tuple[list[Any], int]]:
+    """Yields the claimed torch devices of a training, and the CPU threads of each of its processes."""
+    from hybridflow.devices import claim_devices
+
+    threads = max(1, snakemake.threads // training.devices)  # Snakemake gives no more than --cores
+    with claim_devices(training.device, training.devices) as claimed:
+        _say_where(snakemake.rule, claimed, threads)
+        yield claimed, threads
+
+
+def _say_where(rule: str, devices: list[Any], threads: int) -> None:
+    import torch
+
+    for device in devices:
+        name = f"{threads} CPU threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
+        print(f"{rule}: computing on {device} ({name})", file=sys.stderr, flush=True)
