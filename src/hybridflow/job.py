@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from hybridflow.config import Settings, TrainingSettings, parse_settings
+from hybridflow.config import Settings, parse_settings
 from hybridflow.errors import UserError
 
 
@@ -63,12 +63,12 @@ def torch_job(snakemake: Any, device: str) -> Iterator[tuple[Settings, Any]]:
 
 
 @contextmanager
-def training_devices(snakemake: Any, training: TrainingSettings) -> Iterator[tuple[list[Any], int]]:
-    """Yields the claimed torch devices of a training, and the CPU threads of each of its processes."""
+def several_devices(snakemake: Any, device: str, count: int) -> Iterator[tuple[list[Any], int]]:
+    """Yields ``count`` claimed torch devices, and the CPU threads for a process on each."""
     from hybridflow.devices import claim_devices
 
-    threads = max(1, snakemake.threads // training.devices)  # Snakemake gives no more than --cores
-    with claim_devices(training.device, training.devices) as claimed:
+    threads = max(1, snakemake.threads // count)  # Snakemake gives a job no more than --cores
+    with claim_devices(device, count) as claimed:
         _say_where(snakemake.rule, claimed, threads)
         yield claimed, threads
 

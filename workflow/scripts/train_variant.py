@@ -4,14 +4,17 @@ import sys
 from pathlib import Path
 
 from hybridflow.files import place
-from hybridflow.job import training_devices, workflow_job
+from hybridflow.job import several_devices, workflow_job
 from hybridflow.store import claim, variant_entry
 
 variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 
 with (
     workflow_job(snakemake) as settings,
-    training_devices(snakemake, settings.resolve(variant).training) as (devices, threads),
+    several_devices(snakemake, snakemake.params.device, settings.resolve(variant).training.devices) as (
+        devices,
+        threads,
+    ),
 ):
     from hybridflow.checkpoint import check_key
     from hybridflow.launch import train_on
