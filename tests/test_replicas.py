@@ -51,8 +51,8 @@ def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     ("name", "size", "training"),
     [
         ("baseline", 2, {}),
-        ("hybrid", 2, {"checkpointing": True}),  # with both clips and a moving average
-        ("two-steps", 4, {}),
+        ("hybrid", 2, {"checkpointing": True}),  # with a moving average
+        ("two-steps", 4, {"adversarial_gradient_clip": 1e-3, "gradient_clip": 1e-2}),  # less than every gradient
     ],
 )
 def test_replicas_compute_the_steps_of_one_process(context, tmp_path, name, size, training):
@@ -120,6 +120,15 @@ def test_one_process_writes_what_one_alone_would(two, tmp_path):
     assert ours.keys() == theirs.keys()
     assert len(list((two.monitor / "tensorboard").iterdir())) == 1
     assert [path.name for path in (two.monitor / "grids").iterdir()] == ["step-0000012.png"]
+
+
+def test_bfloat16_networks(context, tmp_path):
+    works = [job(tmp_path / name, "two-steps", precision="bf16", epochs=0.5) for name in ("many", "alone")]
+    group = Group(context, 2, tmp_path / "meet", train_replica, works[0])
+    train(works[1], IMAGES, CPU)
+    assert group.join() == [0, 0]
+    ours, theirs = (rows(work.history) for work in works)
+    assert ours[0]["bpd"] == pytest.approx(theirs[0]["bpd"], abs=0.01)  # bfloat16 has three digits
 
 
 def test_killed_replicas_end_in_the_same_bytes(context, two, tmp_path):
