@@ -86,7 +86,7 @@ def launch(work: Job, images: Path, devices: int, scratch: Path) -> None:
     torch.set_num_threads(1)
     tempfile.tempdir = str(scratch)
     try:
-        train_on(work, images, [CPU] * devices, threads=1)
+        train_on(work, images, 0, [CPU] * devices, threads=1)
     except UserError as error:
         (scratch / "error").write_text(str(error))
         raise SystemExit(1) from None

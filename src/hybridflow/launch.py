@@ -14,17 +14,17 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
-from hybridflow.data.images import load_images
 from hybridflow.errors import UserError
 from hybridflow.train import Job, train
 from hybridflow.worker import Work, error_file, line_file, stop_file
 
 
-def train_on(job: Job, images: Path, devices: list[torch.device], threads: int) -> None:
+def train_on(job: Job, images: Path, holdout: int, devices: list[torch.device], threads: int) -> None:
     """Trains ``job.variant`` with one process per device (:func:`hybridflow.train.train`).
 
     Args:
         images: the training split, a ``.npy`` file.
+        holdout: how many of its last images are kept back.
         devices: of this machine.
         threads: CPU threads of each process.
 
@@ -32,15 +32,12 @@ def train_on(job: Job, images: Path, devices: list[torch.device], threads: int) 
         UserError: a process found something wrong, or died.
         SystemExit: 128 + the number of the signal that stopped the training; its state is saved.
     """
+    work = Work(job, images.absolute(), holdout, [str(device) for device in devices], threads)
     if len(devices) == 1:
-        if devices[0].type == "cuda":
-            torch.cuda.set_device(devices[0])
-        torch.set_num_threads(threads)
-        train(job, load_images(images), devices[0])
+        train(job, work.prepare(0), devices[0])
         return
     with tempfile.TemporaryDirectory(prefix="hybridflow-train-") as name:
         folder = Path(name)
-        work = Work(job, images.absolute(), [str(device) for device in devices], threads)
         (folder / "work.json").write_bytes(TypeAdapter(Work).dump_json(work))
         for rank in range(len(devices)):
             os.mkfifo(line_file(folder, rank))

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from pydantic import TypeAdapter
 
-from hybridflow.data.images import load_images
+from hybridflow.data.images import load_images, split_holdout
 from hybridflow.errors import UserError
 from hybridflow.replicas import Replicas
 from hybridflow.train import Job, train
@@ -30,14 +31,24 @@ class Work:
     Attributes:
         job: the training.
         images: the training split, a ``.npy`` file.
+        holdout: how many of its last images are kept back.
         devices: one for each process.
         threads: CPU threads of each process.
     """
 
     job: Job
     images: Path
+    holdout: int
     devices: list[str]
     threads: int
+
+    def prepare(self, rank: int) -> np.ndarray:
+        """Sets torch up for the process ``rank``, and returns the images to train on, (N, C, H, W) uint8."""
+        torch.set_num_threads(self.threads)
+        device = torch.device(self.devices[rank])
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        return split_holdout(load_images(self.images), self.holdout)[0]
 
 
 def line_file(folder: Path, rank: int) -> Path:
@@ -61,14 +72,12 @@ def main(folder: Path) -> int:
     _listen(line_file(folder, rank))
     work = TypeAdapter(Work).validate_json((folder / "work.json").read_bytes())
     device = torch.device(work.devices[rank])
-    torch.set_num_threads(work.threads)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    # Both: tensors on a GPU go through NCCL, and what the hosts tell each other through gloo.
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(minutes=30))
     try:
-        train(work.job, load_images(work.images), device, Replicas(rank, size))
+        images = work.prepare(rank)
+        # Both: tensors on a GPU go through NCCL, and what the hosts tell each other through gloo.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+        train(work.job, images, device, Replicas(rank, size))
     except UserError as error:
         error_file(folder, rank).write_text(str(error), encoding="utf-8")
         return 1

@@ -36,7 +36,7 @@ with (
                 monitor=Path(snakemake.output.checkpoint).parent,
                 dataset_hash=snakemake.params.dataset,
             )
-            train_on(job, Path(snakemake.input.images), devices, threads)
+            train_on(job, Path(snakemake.input.images), settings.dataset.holdout, devices, threads)
         entry.file(".resume").unlink(missing_ok=True)
     check_key(entry.file(".safetensors"), entry.key)
     place(entry.file(".safetensors"), snakemake.output.checkpoint)
