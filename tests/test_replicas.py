@@ -151,7 +151,12 @@ def test_a_signal_to_one_replica_stops_all_at_the_same_step(context, two, tmp_pa
     os.kill(group.processes[1].pid, signal.SIGTERM)
     assert group.join() == [128 + signal.SIGTERM] * 2
     assert 1 <= load_resume_state(work.resume)["step"] < 12
+    alone = job(tmp_path / "alone", "hybrid", log_every=1)
+    alone.resume.parent.mkdir()
+    alone.resume.write_bytes(work.resume.read_bytes())
+    train(alone, IMAGES, CPU)  # another number of devices may go on
     assert Group(context, 2, tmp_path / "again", train_replica, work).join() == [0, 0]
+    assert rows(work.history)[-1] == pytest.approx(rows(alone.history)[-1], rel=2e-3)
     assert work.checkpoint.read_bytes() == two.checkpoint.read_bytes()
 
 
