@@ -115,6 +115,10 @@ SENTENCES: list[tuple[dict, str]] = [
         "`flow`: coupling.mid_channels must have one entry per scale: 3 as",
     ),
     ({"flow": {"growth_rate": 0}}, "`flow`: growth_rate must be at least 1 when a scale has more than one unit."),
+    (training(batch_size=64, devices=3), "`training`: batch_size must be a multiple of devices, so that each gets"),
+    (training(devices=0), "`training.devices` is 0, but it must be at least 1."),
+    (variant(training={"batch_size": 9, "devices": 2}), "`variants.b.training`: batch_size must be a multiple of"),
+    (training(batch_size=64, devices=3), "equally many images: 64 is not one of 3."),
     ({"dataset": {"source": "folder"}}, "`dataset`: folder must name a directory with train/ and test/ when source is"),
     (
         {"dataset": {"source": "folder", "folder": "x"}},

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hybridflow.config import Settings, TrainingSettings, parse_settings
-from hybridflow.devices import claim_device, gpus_claimed
+from hybridflow.devices import claim_device, claim_devices, gpus_claimed
 from hybridflow.errors import UserError
 from hybridflow.keys import classifier_key, moments_key, training_key
 from hybridflow.store import (
@@ -106,6 +106,7 @@ def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
     "over",
     [
         {"training": {"device": "cpu"}},
+        {"training": {"devices": 2}},
         {"training": {"threads": 7}},
         {"training": {"log_every": 7, "grid_every": 9}},
         {"training": {"resume_every_minutes": 1.5}},
@@ -340,8 +341,56 @@ def test_without_a_gpu(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def hold_both(locks: Path, pipe) -> None:
+    with claim_devices("auto", 2, locks) as devices:
+        pipe.send([str(device) for device in devices])
+        pipe.recv()
+
+
+def test_several_gpus_are_claimed_together(two_gpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.02)))
+    one, to_one = start(hold_device, tmp_path)
+    assert to_one.poll(20)
+    assert to_one.recv() == "cuda:0"
+    both, to_both = start(hold_both, tmp_path)
+    assert not to_both.poll(0.3), "one of the two is taken"
+    other, to_other = start(hold_device, tmp_path)
+    assert to_other.poll(20), "a job that waits for two keeps none"
+    assert to_other.recv() == "cuda:1"
+    to_one.send("go on")
+    assert not to_both.poll(0.3), "the other one is taken"
+    to_other.send("go on")
+    assert to_both.poll(20)
+    assert to_both.recv() == ["cuda:0", "cuda:1"]
+    to_both.send("go on")
+    for process in (one, both, other):
+        process.join(20)
+        assert process.exitcode == 0
+
+
+def test_jobs_that_want_the_same_gpus_take_turns(two_gpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.001)))
+    waiting = [start(hold_both, tmp_path) for _ in range(4)]
+    while waiting:
+        ready = next(pair for _ in range(2000) for pair in waiting if pair[1].poll(0.01))
+        assert ready[1].recv() == ["cuda:0", "cuda:1"]
+        assert not any(pipe.poll(0.05) for _, pipe in waiting), "two jobs hold the same GPUs"
+        ready[1].send("go on")
+        ready[0].join(20)
+        assert ready[0].exitcode == 0
+        waiting.remove(ready)
+
+
+def test_more_gpus_than_there_are(two_gpus, tmp_path):
+    with pytest.raises(UserError, match=r"training\.devices is 3 but torch sees only 2 CUDA"):
+        claim_devices("auto", 3, tmp_path).__enter__()
+    with claim_devices("cpu", 3, tmp_path) as devices:
+        assert devices == [torch.device("cpu")] * 3
+
+
 def test_cpu_jobs_claim_nothing(two_gpus, tmp_path):
     with claim_device("cpu", tmp_path) as device:
         assert device == torch.device("cpu")
     assert two_gpus == []
     assert [gpus_claimed(setting) for setting in ("cpu", "auto", "cuda")] == [0, 1, 1]
+    assert [gpus_claimed(setting, 4) for setting in ("cpu", "auto", "cuda")] == [0, 4, 4]

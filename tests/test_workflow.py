@@ -103,6 +103,23 @@ def test_a_variant_is_one_entry(project: Project) -> None:
     assert all(after[k] == before[k] + 1 for k in per_model)
 
 
+def test_a_training_on_two_devices(project: Project) -> None:
+    write_dataset(project)
+    project.write("two.yaml", "variants: {baseline: {training: {devices: 2}}}")
+    target = "results/micro/baseline/seed0/checkpoint.safetensors"
+    files = ["--configfile", "micro.yaml", "two.yaml"]
+    command = [sys.executable, "-m", "snakemake", target, "--resources", "gpu=4", *files]
+    asked = project.run(*command, "-n", "--cores", "2", "--config", "training={device: auto}").stdout
+    assert re.search(r"^ *threads: 2$", asked, flags=re.MULTILINE)
+    assert re.search(r"^ *resources: .*\bgpu=2\b", asked, flags=re.MULTILINE)
+    done = project.run(*command, "--cores", "2").stdout
+    assert done.count("train_variant: computing on cpu (1 CPU threads)") == 2
+    history = project.read("results/micro/baseline/seed0/training.jsonl").splitlines()
+    assert json.loads(history[-1])["images"] == 16 * 5
+    alone = project.run(*command[:-1], "-n", "--cores", "2").stdout
+    assert "Nothing to be done" in alone, "the number of devices is no reason to train again"
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -188,10 +188,20 @@ class TrainingSettings(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: Bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: PositiveInt = 1
     threads: PositiveInt = 1
     log_every: PositiveInt = 50
     grid_every: PositiveInt = 5000
     resume_every_minutes: PositiveFloat = 30.0
+
+    @model_validator(mode="after")
+    def _equal_shares(self) -> TrainingSettings:
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"batch_size must be a multiple of devices, so that each gets equally many images: {self.batch_size} "
+                f"is not one of {self.devices}"
+            )
+        return self
 
 
 class SamplingSettings(Section):

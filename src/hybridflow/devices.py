@@ -1,4 +1,4 @@
-"""Which device a job computes on."""
+"""Which devices a job computes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,53 +18,87 @@ if TYPE_CHECKING:
     import torch
 
 
-def gpus_claimed(device: str) -> int:
-    """How many GPUs a job with this ``device`` setting takes from the workflow's ``gpu`` resource."""
-    return 0 if device == "cpu" else 1
+def gpus_claimed(device: str, devices: int = 1) -> int:
+    """How many GPUs a job with these settings takes from the workflow's ``gpu`` resource."""
+    return 0 if device == "cpu" else devices
 
 
 @contextmanager
 def claim_device(setting: str, locks: Path | None = None) -> Iterator[torch.device]:
-    """Yields the device for a job and keeps its GPU from other jobs of this machine meanwhile.
+    """Yields the one device of a job (:func:`claim_devices`), made torch's current one."""
+    import torch
 
-    The workflow's ``gpu`` resource only counts: it does not say which GPU a job may use. So every job
-    takes the first one whose lock file is free, and waits when all are taken. A scheduler that has
-    set CUDA_VISIBLE_DEVICES to one GPU has chosen already; its choice is the only one in sight.
+    with claim_devices(setting, 1, locks) as (device,):
+        if device.type == "cuda":
+            torch.cuda.set_device(device.index)
+        yield device
+
+
+@contextmanager
+def claim_devices(setting: str, count: int, locks: Path | None = None) -> Iterator[list[torch.device]]:
+    """Yields the devices for a job and keeps its GPUs from other jobs of this machine meanwhile.
+
+    The workflow's ``gpu`` resource only counts: it does not say which GPUs a job may use. So every job
+    takes the first ones whose lock files are free, and waits when there are not enough. A scheduler that has
+    set CUDA_VISIBLE_DEVICES has chosen already; its choice is all that is in sight.
+
+    A job gets all its GPUs or none, so that two jobs never wait for each other's.
 
     Args:
-        setting: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+        setting: ``auto`` (GPUs if there are any), ``cpu`` or ``cuda``.
+        count: how many; without a GPU that many times the CPU.
         locks: folder of the lock files; the default is one per user in the temporary folder.
 
     Raises:
-        UserError: ``cuda`` was asked for and there is none.
+        UserError: ``cuda`` was asked for and there is none, or there are fewer GPUs than ``count``.
     """
     import torch
 
-    count = 0 if setting == "cpu" else torch.cuda.device_count()
-    if count == 0:
+    present = 0 if setting == "cpu" else torch.cuda.device_count()
+    if present == 0:
         if setting == "cuda":
             raise UserError(
                 "training.device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu', or mend the driver."
             )
-        yield torch.device("cpu")
+        yield [torch.device("cpu")] * count
         return
+    if present < count:
+        raise UserError(
+            f"training.devices is {count} but torch sees only {present} CUDA devices on this machine; lower it, or set "
+            "training.device to 'cpu'."
+        )
     if locks is None:
         locks = Path(tempfile.gettempdir()) / f"hybridflow-gpus-{os.getuid()}"
     locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-    while True:
-        for index in range(count):
-            lock = FileLock(locks / f"{_identity(index)}.lock")
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            try:
-                torch.cuda.set_device(index)
-                yield torch.device("cuda", index)
-            finally:
-                lock.release()
-            return
+    held = _take(count, present, locks)
+    while not held:
         time.sleep(2)
+        held = _take(count, present, locks)
+    try:
+        yield [torch.device("cuda", index) for index in held]
+    finally:
+        for lock in held.values():
+            lock.release()
+
+
+def _take(count: int, present: int, locks: Path) -> dict[int, FileLock]:
+    """The first ``count`` free GPUs and their locks, or nothing if there are fewer.
+
+    Only one job at a time tries for several: two that each hold what the other one needs could give up and try again
+    in step for ever.
+    """
+    held: dict[int, FileLock] = {}
+    with FileLock(locks / "several.lock") if count > 1 else nullcontext():
+        for index in range(present):
+            lock = FileLock(locks / f"{_identity(index)}.lock")
+            with suppress(Timeout):
+                lock.acquire(blocking=False)
+                held[index] = lock
+            if len(held) == count:
+                return held
+        for lock in held.values():
+            lock.release()
+    return {}
 
 
 def _identity(index: int) -> str:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridflow.config import DiscriminatorSettings
+from hybridflow.nn.batchnorm import BatchNorm2d
 
 
 class DCGANDiscriminator(nn.Sequential):
@@ -23,10 +24,10 @@ class DCGANDiscriminator(nn.Sequential):
             nn.Conv2d(3, width, 4, 2, 1, bias=False),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(2 * width),
+            BatchNorm2d(2 * width),
             nn.LeakyReLU(0.2),
             nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(4 * width),
+            BatchNorm2d(4 * width),
             nn.LeakyReLU(0.2),
             nn.Conv2d(4 * width, 1, 4, 1, 0, bias=False),
             nn.Flatten(0),
@@ -43,13 +44,13 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.norm1 = BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.norm2 = BatchNorm2d(out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), BatchNorm2d(out_channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class ResNet18Discriminator(nn.Sequential):
             channels = out_channels
         super().__init__(
             nn.Conv2d(3, width, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(width),
+            BatchNorm2d(width),
             nn.ReLU(),
             *stages,
             nn.AvgPool2d(4),

@@ -58,6 +58,24 @@ def torch_job(snakemake: Any, device: str) -> Iterator[tuple[Settings, Any]]:
 
         torch.set_num_threads(snakemake.threads)
         with claim_device(device) as claimed:
-            name = f"{snakemake.threads} CPU threads" if claimed.type == "cpu" else torch.cuda.get_device_name(claimed)
-            print(f"{snakemake.rule}: computing on {claimed} ({name})", file=sys.stderr, flush=True)
+            _say_where(snakemake.rule, [claimed], snakemake.threads)
             yield settings, claimed
+
+
+@contextmanager
+def several_devices(snakemake: Any, device: str, count: int) -> Iterator[tuple[list[Any], int]]:
+    """Yields ``count`` claimed torch devices, and the CPU threads for a process on each."""
+    from hybridflow.devices import claim_devices
+
+    threads = max(1, snakemake.threads // count)  # Snakemake gives a job no more than --cores
+    with claim_devices(device, count) as claimed:
+        _say_where(snakemake.rule, claimed, threads)
+        yield claimed, threads
+
+
+def _say_where(rule: str, devices: list[Any], threads: int) -> None:
+    import torch
+
+    for device in devices:
+        name = f"{threads} CPU threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
+        print(f"{rule}: computing on {device} ({name})", file=sys.stderr, flush=True)

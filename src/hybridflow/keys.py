@@ -26,7 +26,7 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 
 KEY_LENGTH = 12
 
-WITHOUT_EFFECT = {"checkpointing", "device", "threads", "log_every", "grid_every", "resume_every_minutes"}
+WITHOUT_EFFECT = {"checkpointing", "device", "devices", "threads", "log_every", "grid_every", "resume_every_minutes"}
 """Fields of TrainingSettings that leave the trained model as it is."""
 
 

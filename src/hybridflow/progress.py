@@ -23,6 +23,7 @@ class Progress:
         initial: units that were done before (a resumed run).
         scale: print counts with SI prefixes (bytes).
         shared: never draw a bar, print lines.
+        silent: print nothing (another process counts the same work).
         interval: seconds between lines.
     """
 
@@ -35,13 +36,15 @@ class Progress:
         initial: int = 0,
         scale: bool = False,
         shared: bool = False,
+        silent: bool = False,
         interval: float = 10.0,
     ) -> None:
         self.total, self.label, self.unit, self.initial, self.scale = total, label, unit, initial, scale
         self.n, self.interval, self.figures = initial, interval, ""
         self.start = self.last = time.monotonic()
+        self.silent = silent
         self.bar: tqdm | None = None
-        if sys.stderr.isatty() and not shared:
+        if sys.stderr.isatty() and not (shared or silent):
             self.bar = tqdm(total=total, desc=label, unit=unit, initial=initial, unit_scale=scale, dynamic_ncols=True)
 
     def update(self, n: int = 1, **figures: Any) -> None:
@@ -56,6 +59,8 @@ class Progress:
             self._line()
 
     def _line(self) -> None:
+        if self.silent:
+            return
         self.last = time.monotonic()
         meter = tqdm.format_meter(
             self.n,

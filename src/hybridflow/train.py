@@ -38,11 +38,12 @@ from hybridflow.flows import build_flow
 from hybridflow.flows.base import Flow, bits_per_dim
 from hybridflow.keys import WITHOUT_EFFECT
 from hybridflow.losses import discriminator_loss, generator_adversarial_loss
-from hybridflow.nn.batchnorm import running_statistics
+from hybridflow.nn.batchnorm import running_statistics, share_statistics
 from hybridflow.nn.checkpointing import network_checkpointing
 from hybridflow.nn.precision import network_precision, run_network
-from hybridflow.noise import GeneratorNoise
+from hybridflow.noise import GeneratorNoise, Noise
 from hybridflow.progress import Progress
+from hybridflow.replicas import ALONE, Replicas
 from hybridflow.sample import image_grid, save_png
 from hybridflow.schedule import Schedule
 from hybridflow.seeding import derive_seed
@@ -96,6 +97,12 @@ class State:
         """The flow that is sampled and stored: the averaged one if there is one."""
         return self.flow if self.ema is None else self.ema.average
 
+    @property
+    def models(self) -> list[nn.Module]:
+        """Every model whose weights or buffers training changes."""
+        average = None if self.ema is None else self.ema.average
+        return [model for model in (self.flow, self.discriminator, average) if model is not None]
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "flow": self.flow.state_dict(),
@@ -125,7 +132,12 @@ class State:
 
 
 def adversarial_backward(
-    flow: Flow, discriminator: nn.Module, latents: list[Tensor], weight: float, clip: float | None
+    flow: Flow,
+    discriminator: nn.Module,
+    latents: list[Tensor],
+    weight: float,
+    clip: float | None,
+    replicas: Replicas = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adds the gradient of ``weight`` times the generator's adversarial loss to the flow's gradients.
 
@@ -148,11 +160,12 @@ def adversarial_backward(
     (weight * loss).backward()
     discriminator.requires_grad_(True)
     if clip is not None:
+        replicas.average_gradients(flow)
         nn.utils.clip_grad_norm_(flow.parameters(), clip)
     return loss.detach(), levels.detach(), (y.detach() - 0.5).abs().amax()
 
 
-def likelihood_backward(flow: Flow, x: Tensor, noise: GeneratorNoise, weight: float) -> Tensor:
+def likelihood_backward(flow: Flow, x: Tensor, noise: Noise, weight: float) -> Tensor:
     """Adds the gradient of ``weight`` times the batch's bits/dim; at weight 0 they are only measured.
 
     Args:
@@ -169,7 +182,12 @@ def likelihood_backward(flow: Flow, x: Tensor, noise: GeneratorNoise, weight: fl
 
 
 def discriminator_step(
-    discriminator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, fake: Tensor, label_smoothing: float
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    label_smoothing: float,
+    replicas: Replicas = ALONE,
 ) -> dict[str, Tensor]:
     """One update of the discriminator.
 
@@ -183,6 +201,7 @@ def discriminator_step(
     real_logits, fake_logits = _logits(discriminator, real), _logits(discriminator, fake)
     loss = discriminator_loss(real_logits, fake_logits, label_smoothing)
     loss.backward()
+    replicas.average_gradients(discriminator)
     optimizer.step()
     return {
         "discriminator_loss": loss.detach(),
@@ -198,20 +217,24 @@ def training_step(
 
     loss = (1 - w) * bits/dim + w * BCE(D(sample), real), with w the variant's adversarial weight.
 
+    Replicas compute the same update together, each from its rows of the batches (``batches.replicas``).
+
     Returns:
         Figures of the step, each a detached tensor (); nothing is copied to the host.
     """
     settings, weight, step, flow = variant.training, variant.adversarial_weight, state.step, state.flow
+    replicas = batches.replicas
     x = batches.training(step)
     flow.train()
     state.flow_optimizer.zero_grad(set_to_none=True)
     figures: dict[str, Tensor] = {}
     if state.discriminator is not None:
-        latents = flow.draw_latents(len(x), _noise(seed, "latents", step, x))
+        latents = flow.draw_latents(len(x), replicas.noise(_noise(seed, "latents", step, x)))
         figures["adversarial_loss"], fake, figures["sample_magnitude"] = adversarial_backward(
-            flow, state.discriminator, latents, weight, settings.adversarial_gradient_clip
+            flow, state.discriminator, latents, weight, settings.adversarial_gradient_clip, replicas
         )
-    figures["bpd"] = likelihood_backward(flow, x, _noise(seed, "noise", step, x), 1 - weight)
+    figures["bpd"] = likelihood_backward(flow, x, replicas.noise(_noise(seed, "noise", step, x)), 1 - weight)
+    replicas.average_gradients(flow)
     figures["loss"] = (1 - weight) * figures["bpd"] + weight * figures.get("adversarial_loss", 0.0)
     figures["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in flow.parameters() if p.grad is not None])
     if settings.gradient_clip is not None:
@@ -223,22 +246,23 @@ def training_step(
         state.ema.update(flow, step)
     if state.discriminator is not None:
         figures |= discriminator_step(
-            state.discriminator, state.discriminator_optimizer, x, fake, settings.label_smoothing
+            state.discriminator, state.discriminator_optimizer, x, fake, settings.label_smoothing, replicas
         )
         for extra in range(1, settings.discriminator_steps):
             real = batches.training(step, extra)
             with torch.no_grad(), running_statistics(flow):
-                latents = flow.draw_latents(len(real), _noise(seed, f"latents {extra}", step, real))
+                latents = flow.draw_latents(len(real), replicas.noise(_noise(seed, f"latents {extra}", step, real)))
                 fake = straight_through_levels(flow.decode(latents))
             figures |= discriminator_step(
-                state.discriminator, state.discriminator_optimizer, real, fake, settings.label_smoothing
+                state.discriminator, state.discriminator_optimizer, real, fake, settings.label_smoothing, replicas
             )
-    return figures
+    return replicas.average_figures(figures, largest="sample_magnitude")
 
 
 def _logits(discriminator: nn.Module, levels: Tensor) -> Tensor:
-    """Logits in the levels' precision: the loss is computed in single precision whatever the networks use."""
-    return run_network(discriminator, discriminator_input(levels.to(torch.float32)))
+    """Logits in the precision of the weights: the loss is computed in it whatever the networks use."""
+    dtype = next(discriminator.parameters()).dtype
+    return run_network(discriminator, discriminator_input(levels.to(dtype)))
 
 
 def _noise(seed: int, purpose: str, step: int, like: Tensor) -> GeneratorNoise:
@@ -252,18 +276,30 @@ class Batches:
 
     Args:
         images: (N, C, H, W) uint8.
+        replicas: the processes that share every batch.
     """
 
-    def __init__(self, images: np.ndarray, settings: TrainingSettings, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        images: np.ndarray,
+        settings: TrainingSettings,
+        seed: int,
+        device: torch.device,
+        replicas: Replicas = ALONE,
+    ) -> None:
         if len(images) < settings.batch_size:
             raise UserError(
                 f"training.batch_size is {settings.batch_size}, but the training split has only {len(images)} images."
             )
         self.images = torch.from_numpy(np.array(images)).to(device)
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.replicas = settings, seed, replicas
         self._orders: dict[int, tuple[int, Tensor]] = {}  # stream: (epoch, permutation)
 
     def training(self, step: int, stream: int = 0) -> Tensor:
+        """This replica's rows of :meth:`whole`: (batch_size / replicas, C, H, W) uint8."""
+        return self.replicas.rows(self.whole(step, stream))
+
+    def whole(self, step: int, stream: int = 0) -> Tensor:
         """(batch_size, C, H, W) uint8; ``stream`` > 0 gives other batches, for extra discriminator steps."""
         size = self.settings.batch_size
         epoch, position = divmod(step, len(self.images) // size)
@@ -282,27 +318,30 @@ class Batches:
 # --- the loop ---------------------------------------------------------------------------------------------------------
 
 
-def train(job: Job, images: np.ndarray, device: torch.device) -> None:
+def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas = ALONE) -> None:
     """Trains ``job.variant`` and writes its checkpoint and history.
 
     Continues from ``job.resume`` when that exists. On SIGTERM and SIGINT the state is saved before the
-    process ends.
+    process ends. Replicas all call this, and the first one writes: they hold the same state and figures, so they
+    find the same errors, and they agree after every step on whether to stop.
 
     Args:
         images: training split, (N, C, H, W) uint8.
+        device: of this replica.
 
     Raises:
         UserError: the loss or a gradient is not finite, or a file cannot be used.
     """
     settings = job.variant.training
     schedule = Schedule(settings, len(images))
-    batches = Batches(images, settings, job.seed, device)
+    batches = Batches(images, settings, job.seed, device, replicas)
 
     # Build the state, or continue an earlier one
     state = initial_state(job, batches, device)
     if job.resume.exists():
         state.load_state_dict(load_resume_state(job.resume), device)
-    history = History(job.history, job.monitor, state.step)
+    replicas.share_state(state.models)
+    history = History(job.history, job.monitor, state.step) if replicas.leads else None
     last_save = time.monotonic()
     started = time.monotonic() - state.seconds
 
@@ -310,11 +349,14 @@ def train(job: Job, images: np.ndarray, device: torch.device) -> None:
         nonlocal last_save
         check_weights(job, state)
         state.seconds = time.monotonic() - started
-        save_resume_state(job.resume, state.state_dict())
+        if replicas.leads:
+            save_resume_state(job.resume, state.state_dict())
         last_save = time.monotonic()
 
     with (
-        Progress(schedule.total_steps, job.label, " steps", initial=state.step, shared=True) as progress,
+        Progress(
+            schedule.total_steps, job.label, " steps", initial=state.step, shared=True, silent=not replicas.leads
+        ) as progress,
         network_precision(NETWORK_DTYPES[settings.precision]),
         network_checkpointing(settings.checkpointing),
         graceful_stop() as stop,
@@ -334,25 +376,31 @@ def train(job: Job, images: np.ndarray, device: torch.device) -> None:
                 row = {name: value / state.summed for name, value in _to_host(state.sums).items()}
                 check_finite(job, state.step, row)
                 state.seconds = time.monotonic() - started
-                history.write(state.step, settings.batch_size, state.seconds, learning_rate, row)
                 state.sums, state.summed = {}, 0
-                shown = {k: row[k] for k in ("loss", "bpd", "discriminator_real", "discriminator_fake") if k in row}
-                progress.update(0, **shown, images_per_s=history.images_per_second)
+                if history is not None:
+                    history.write(state.step, settings.batch_size, state.seconds, learning_rate, row)
+                    shown = {k: row[k] for k in ("loss", "bpd", "discriminator_real", "discriminator_fake") if k in row}
+                    progress.update(0, **shown, images_per_s=history.images_per_second)
             progress.update(1)
 
             # Keep what is needed to go on after a kill
-            if time.monotonic() - last_save > 60 * settings.resume_every_minutes or stop():
+            due = time.monotonic() - last_save > 60 * settings.resume_every_minutes
+            due, stopped = replicas.agree(due, stop())
+            if due or stopped:
                 check_finite(job, state.step, _to_host(state.sums))
                 save()
-                if stop():
-                    history.close()
-                    raise SystemExit(128 + stop())
-            if state.step % settings.grid_every == 0 or last:
+                if stopped:
+                    if history is not None:
+                        history.close()
+                    raise SystemExit(128 + stopped)
+            if replicas.leads and (state.step % settings.grid_every == 0 or last):
                 save_grid(state.result, job, state.step, device)
 
     # Store the result; the resume state goes last
-    history.close()
     check_weights(job, state)
+    if history is None:
+        return
+    history.close()
     save_checkpoint(
         job.checkpoint,
         {"flow": state.result} | ({"discriminator": state.discriminator} if state.discriminator else {}),
@@ -377,8 +425,12 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
             # A variant that continues a hybrid keeps its opponent.
             load_weights(discriminator, read_tensors(job.parent, "discriminator"), job.parent)
     else:
+        # Every replica sees the whole batch here: without gradients it takes little memory.
         flow.train()
-        flow.initialize(batches.training(0), derive_seed(job.seed, "initialize"))
+        flow.initialize(batches.whole(0), derive_seed(job.seed, "initialize"))
+    if batches.replicas.size > 1:
+        for model in filter(None, (flow, discriminator)):
+            share_statistics(model)
     return State(
         flow,
         discriminator,

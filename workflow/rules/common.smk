@@ -90,8 +90,19 @@ def reference_moments(wildcards):
 
 
 def variant_gpus(wildcards):
-    """GPUs that a job of a variant takes."""
+    """GPUs that a job which computes with a variant takes."""
     return gpus_claimed(variant_settings(wildcards).training.device)
+
+
+def training_gpus(wildcards):
+    """GPUs that the training of a variant takes."""
+    training = variant_settings(wildcards).training
+    return gpus_claimed(training.device, training.devices)
+
+
+def training_threads(wildcards):
+    """CPU threads of a variant's training: those of all its processes."""
+    return SETTINGS.training.threads * variant_settings(wildcards).training.devices
 
 
 def store_status():

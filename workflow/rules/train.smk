@@ -12,9 +12,9 @@ rule train_variant:
     priority: 1  # what takes longest, and what others wait for, starts first
     conda:
         "../envs/environment.yml"
-    threads: SETTINGS.training.threads
+    threads: training_threads
     resources:
-        gpu=variant_gpus,
+        gpu=training_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         key=variant_key,

@@ -4,15 +4,21 @@ import sys
 from pathlib import Path
 
 from hybridflow.files import place
-from hybridflow.job import torch_job
+from hybridflow.job import several_devices, workflow_job
 from hybridflow.store import claim, variant_entry
 
 variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 
-with torch_job(snakemake, snakemake.params.device) as (settings, device):
+with (
+    workflow_job(snakemake) as settings,
+    several_devices(snakemake, snakemake.params.device, settings.resolve(variant).training.devices) as (
+        devices,
+        threads,
+    ),
+):
     from hybridflow.checkpoint import check_key
-    from hybridflow.data.images import load_images, split_holdout
-    from hybridflow.train import Job, train
+    from hybridflow.launch import train_on
+    from hybridflow.train import Job
 
     entry = variant_entry(settings, variant, seed, snakemake.params.dataset)
     with claim(entry):
@@ -30,8 +36,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
                 monitor=Path(snakemake.output.checkpoint).parent,
                 dataset_hash=snakemake.params.dataset,
             )
-            images, _ = split_holdout(load_images(snakemake.input.images), settings.dataset.holdout)
-            train(job, images, device)
+            train_on(job, Path(snakemake.input.images), settings.dataset.holdout, devices, threads)
         entry.file(".resume").unlink(missing_ok=True)
     check_key(entry.file(".safetensors"), entry.key)
     place(entry.file(".safetensors"), snakemake.output.checkpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hybridflow.nn.batchnorm import BatchNorm2d
 from hybridflow.nn.dense import DenseNet, zero_conv1x1
 from hybridflow.nn.nystrom import NystromAttention
 
@@ -21,7 +22,7 @@ class TwoBranchBlock(nn.Module):
         self.dense = DenseNet(channels, channels, depth, growth)
         self.attention = NystromAttention(channels) if attention else None
         branches = 2 * channels if attention else channels
-        self.norm = nn.BatchNorm2d(branches) if batch_norm else nn.Identity()
+        self.norm = BatchNorm2d(branches) if batch_norm else nn.Identity()
         self.mix = nn.Conv2d(branches, channels, 1, bias=False)
 
     def forward(self, h: Tensor) -> Tensor:
