@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridflow.config import DiscriminatorSettings
+from hybridflow.nn.spectral import normalise_spectra
 
 
 class DCGANDiscriminator(nn.Sequential):
@@ -90,7 +91,10 @@ class ResNet18Discriminator(nn.Sequential):
 
 def build_discriminator(settings: DiscriminatorSettings) -> nn.Module:
     """The discriminator that ``settings.kind`` names, freshly initialised from torch's global generator."""
-    return {"dcgan": DCGANDiscriminator, "resnet18": ResNet18Discriminator}[settings.kind](settings.width)
+    model = {"dcgan": DCGANDiscriminator, "resnet18": ResNet18Discriminator}[settings.kind](settings.width)
+    if settings.spectral_norm:
+        normalise_spectra(model)
+    return model
 
 
 def discriminator_input(levels: Tensor) -> Tensor:

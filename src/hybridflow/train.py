@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hybridflow.balance import add_balanced, take_gradients
 from hybridflow.checkpoint import (
     load_resume_state,
     load_weights,
@@ -37,10 +38,11 @@ from hybridflow.files import write_text
 from hybridflow.flows import build_flow
 from hybridflow.flows.base import Flow, bits_per_dim
 from hybridflow.keys import WITHOUT_EFFECT
-from hybridflow.losses import discriminator_loss, generator_adversarial_loss
+from hybridflow.losses import discriminator_loss, generator_adversarial_loss, r1_penalty
 from hybridflow.nn.batchnorm import running_statistics
 from hybridflow.nn.checkpointing import network_checkpointing
 from hybridflow.nn.precision import network_precision, run_network
+from hybridflow.nn.spectral import fixed_spectra
 from hybridflow.noise import GeneratorNoise
 from hybridflow.progress import Progress
 from hybridflow.sample import image_grid, save_png
@@ -144,8 +146,9 @@ def adversarial_backward(
     with running_statistics(flow):
         y = flow.decode(latents)
     levels = straight_through_levels(y)
-    loss = generator_adversarial_loss(_logits(discriminator, levels))
-    (weight * loss).backward()
+    with fixed_spectra(discriminator, iterate=False):
+        loss = generator_adversarial_loss(_logits(discriminator, levels))
+        (weight * loss).backward()
     discriminator.requires_grad_(True)
     if clip is not None:
         nn.utils.clip_grad_norm_(flow.parameters(), clip)
@@ -169,22 +172,34 @@ def likelihood_backward(flow: Flow, x: Tensor, noise: GeneratorNoise, weight: fl
 
 
 def discriminator_step(
-    discriminator: nn.Module, optimizer: torch.optim.Optimizer, real: Tensor, fake: Tensor, label_smoothing: float
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    label_smoothing: float,
+    gradient_penalty: float | None = None,
 ) -> dict[str, Tensor]:
     """One update of the discriminator.
 
     Args:
         real, fake: (N, C, H, W), levels 0..255, without gradient.
+        gradient_penalty: gamma of the R1 penalty on the real images, or None.
 
     Returns:
-        discriminator_loss, and the mean probabilities of "real" given to both batches, each ().
+        discriminator_loss, the mean probabilities of "real" given to both batches, and the penalty if there
+        is one, each (). The loss is without the penalty.
     """
     optimizer.zero_grad(set_to_none=True)
-    real_logits, fake_logits = _logits(discriminator, real), _logits(discriminator, fake)
-    loss = discriminator_loss(real_logits, fake_logits, label_smoothing)
-    loss.backward()
+    penalty: dict[str, Tensor] = {}
+    with fixed_spectra(discriminator, iterate=True):
+        real_input = discriminator_input(real.to(torch.float32)).requires_grad_(gradient_penalty is not None)
+        real_logits, fake_logits = run_network(discriminator, real_input), _logits(discriminator, fake)
+        loss = discriminator_loss(real_logits, fake_logits, label_smoothing)
+        if gradient_penalty is not None:
+            penalty["gradient_penalty"] = r1_penalty(real_logits, real_input, gradient_penalty)
+        sum(penalty.values(), start=loss).backward()
     optimizer.step()
-    return {
+    return {name: value.detach() for name, value in penalty.items()} | {
         "discriminator_loss": loss.detach(),
         "discriminator_real": torch.sigmoid(real_logits.detach()).mean(),
         "discriminator_fake": torch.sigmoid(fake_logits.detach()).mean(),
@@ -196,7 +211,8 @@ def training_step(
 ) -> dict[str, Tensor]:
     """One update of the flow and, in a hybrid, of the discriminator.
 
-    loss = (1 - w) * bits/dim + w * BCE(D(sample), real), with w the variant's adversarial weight.
+    loss = (1 - w) * bits/dim + w * BCE(D(sample), real), with w the variant's adversarial weight. With
+    ``training.adaptive_weight`` the adversarial gradient is scaled too (:func:`hybridflow.balance.add_balanced`).
 
     Returns:
         Figures of the step, each a detached tensor (); nothing is copied to the host.
@@ -206,12 +222,17 @@ def training_step(
     flow.train()
     state.flow_optimizer.zero_grad(set_to_none=True)
     figures: dict[str, Tensor] = {}
+    clip = settings.adversarial_gradient_clip
+    balanced = settings.adaptive_weight and state.discriminator is not None
     if state.discriminator is not None:
         latents = flow.draw_latents(len(x), _noise(seed, "latents", step, x))
         figures["adversarial_loss"], fake, figures["sample_magnitude"] = adversarial_backward(
-            flow, state.discriminator, latents, weight, settings.adversarial_gradient_clip
+            flow, state.discriminator, latents, *((1.0, None) if balanced else (weight, clip))
         )
+    adversarial = take_gradients(flow) if balanced else {}
     figures["bpd"] = likelihood_backward(flow, x, _noise(seed, "noise", step, x), 1 - weight)
+    if balanced:
+        figures["adversarial_scale"] = add_balanced(flow, adversarial, weight, clip)
     figures["loss"] = (1 - weight) * figures["bpd"] + weight * figures.get("adversarial_loss", 0.0)
     figures["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in flow.parameters() if p.grad is not None])
     if settings.gradient_clip is not None:
@@ -222,16 +243,15 @@ def training_step(
     if state.ema is not None:
         state.ema.update(flow, step)
     if state.discriminator is not None:
-        figures |= discriminator_step(
-            state.discriminator, state.discriminator_optimizer, x, fake, settings.label_smoothing
-        )
+        regularisation = settings.label_smoothing, settings.gradient_penalty
+        figures |= discriminator_step(state.discriminator, state.discriminator_optimizer, x, fake, *regularisation)
         for extra in range(1, settings.discriminator_steps):
             real = batches.training(step, extra)
             with torch.no_grad(), running_statistics(flow):
                 latents = flow.draw_latents(len(real), _noise(seed, f"latents {extra}", step, real))
                 fake = straight_through_levels(flow.decode(latents))
             figures |= discriminator_step(
-                state.discriminator, state.discriminator_optimizer, real, fake, settings.label_smoothing
+                state.discriminator, state.discriminator_optimizer, real, fake, *regularisation
             )
     return figures
 
@@ -333,6 +353,7 @@ def train(job: Job, images: np.ndarray, device: torch.device) -> None:
             if state.step % settings.log_every == 0 or last:
                 row = {name: value / state.summed for name, value in _to_host(state.sums).items()}
                 check_finite(job, state.step, row)
+                check_magnitude(job, state.step, row)
                 state.seconds = time.monotonic() - started
                 history.write(state.step, settings.batch_size, state.seconds, learning_rate, row)
                 state.sums, state.summed = {}, 0
@@ -343,6 +364,7 @@ def train(job: Job, images: np.ndarray, device: torch.device) -> None:
             # Keep what is needed to go on after a kill
             if time.monotonic() - last_save > 60 * settings.resume_every_minutes or stop():
                 check_finite(job, state.step, _to_host(state.sums))
+                check_magnitude(job, state.step, _to_host(figures))  # of this state: a mean would hide a last jump
                 save()
                 if stop():
                     history.close()
@@ -432,7 +454,18 @@ def check_finite(job: Job, step: int, figures: dict[str, float]) -> None:
     """
     broken = [name for name, value in figures.items() if not math.isfinite(value)]
     if broken:
-        raise _divergence(job, step, ", ".join(broken))
+        raise _divergence(job, step, ", ".join(broken) + " not finite")
+
+
+def check_magnitude(job: Job, step: int, figures: dict[str, float]) -> None:
+    """Stops a training whose samples left the range of images, long before anything is infinite.
+
+    Raises:
+        UserError: the figure ``sample_magnitude`` is above ``training.max_sample_magnitude``.
+    """
+    largest, found = job.variant.training.max_sample_magnitude, figures.get("sample_magnitude", 0.0)
+    if largest is not None and found > largest:
+        raise _divergence(job, step, f"sample_magnitude {found:.3g} exceeds training.max_sample_magnitude {largest:g}")
 
 
 def check_weights(job: Job, state: State) -> None:
@@ -444,7 +477,7 @@ def check_weights(job: Job, state: State) -> None:
     values = {name: value for name, value in state.flow.state_dict().items() if value.is_floating_point()}
     finite = torch.stack([torch.isfinite(value).all() for value in values.values()]).tolist()
     if not all(finite):
-        raise _divergence(job, state.step, f"weights {list(values)[finite.index(False)]}")
+        raise _divergence(job, state.step, f"weights {list(values)[finite.index(False)]} not finite")
 
 
 def _divergence(job: Job, step: int, what: str) -> UserError:
@@ -454,8 +487,9 @@ def _divergence(job: Job, step: int, what: str) -> UserError:
         else "no earlier state was saved (training.resume_every_minutes)"
     )
     return UserError(
-        f"{job.label} diverged by step {step}: {what} not finite; {kept}; lower the learning rate, set "
-        "training.gradient_clip, or start from a trained variant (init_from)."
+        f"{job.label} diverged by step {step}: {what}; {kept}; lower the learning rate, set "
+        "training.gradient_clip, bound the couplings (flow.coupling.shift_bound), or start from a trained variant "
+        "(init_from)."
     )
 
 
