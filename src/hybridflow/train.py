@@ -190,16 +190,19 @@ def discriminator_step(
         is one, each (). The loss is without the penalty.
     """
     optimizer.zero_grad(set_to_none=True)
-    penalty: dict[str, Tensor] = {}
+    figures: dict[str, Tensor] = {}
     with fixed_spectra(discriminator, iterate=True):
         real_input = discriminator_input(real.to(torch.float32)).requires_grad_(gradient_penalty is not None)
         real_logits, fake_logits = run_network(discriminator, real_input), _logits(discriminator, fake)
         loss = discriminator_loss(real_logits, fake_logits, label_smoothing)
+        total = loss
         if gradient_penalty is not None:
-            penalty["gradient_penalty"] = r1_penalty(real_logits, real_input, gradient_penalty)
-        sum(penalty.values(), start=loss).backward()
+            penalty = r1_penalty(real_logits, real_input, gradient_penalty)
+            figures["gradient_penalty"] = penalty.detach()
+            total = loss + penalty
+        total.backward()
     optimizer.step()
-    return {name: value.detach() for name, value in penalty.items()} | {
+    return figures | {
         "discriminator_loss": loss.detach(),
         "discriminator_real": torch.sigmoid(real_logits.detach()).mean(),
         "discriminator_fake": torch.sigmoid(fake_logits.detach()).mean(),
