@@ -12,6 +12,7 @@ from hybridflow.discriminators import (
     ResNet18Discriminator,
     build_discriminator,
     discriminator_input,
+    inward_gradient,
     straight_through_levels,
 )
 from hybridflow.losses import discriminator_loss, generator_adversarial_loss, r1_penalty
@@ -96,6 +97,15 @@ def test_straight_through_levels():
     assert levels.tolist() == [0, 0, 0, 1, 100, 255, 255, 255]
     levels.sum().backward()
     assert y.grad.tolist() == [256] * 8
+
+
+def test_inward_gradient_is_dropped_only_where_descent_would_leave_the_range():
+    y = torch.tensor([-0.1, -0.1, 0.0, 0.5, 0.5, 1.0, 1.3, 1.3], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([1.0, -1, 1, 1, -1, -1, 1, -1], dtype=torch.float64)
+    found = inward_gradient(y)
+    assert torch.equal(found, y)
+    (weights * found).sum().backward()
+    assert y.grad.tolist() == [0, -1, 1, 1, -1, -1, 1, 0]
 
 
 def test_straight_through_levels_lie_on_the_grid_in_single_precision():

@@ -52,6 +52,7 @@ def test_a_step_reads_nothing_on_the_host(
         discriminator_steps=2,
         ema_decay=0.9,
         adaptive_weight=stabilised,
+        inward_gradient=stabilised,
         gradient_penalty=1.0 if stabilised else None,
         max_sample_magnitude=100.0 if stabilised else None,
     )

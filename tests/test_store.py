@@ -99,6 +99,7 @@ def test_a_variants_settings_change_its_key_and_its_childrens(variants, expected
         ({"training": {"adversarial_gradient_clip": 2.0}}, {"hybrid", "late", "alone"}),
         ({"training": {"discriminator_optimizer": {"lr": 0.5}}}, {"hybrid", "late", "alone"}),
         ({"training": {"gradient_penalty": 1.0}}, {"hybrid", "late", "alone"}),
+        ({"training": {"inward_gradient": True}}, {"hybrid", "late", "alone"}),
         ({"discriminators": {"resnet18": {"spectral_norm": True}}}, {"late"}),
         # bounds are part of the architecture
         ({"flow": {"prior_bound": 2.0}}, set(NAMES)),
@@ -123,7 +124,7 @@ def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
         {"variants": {"another": {"training": {"epochs": 1}}}},
         {"training": {"max_sample_magnitude": 10}},
         {"flow": {"prior_bound": None, "coupling": {"shift_bound": None, "log_scale_bound": None}}},
-        {"training": {"gradient_penalty": None, "adaptive_weight": False}},
+        {"training": {"gradient_penalty": None, "adaptive_weight": False, "inward_gradient": False}},
         {"discriminators": {"dcgan": {"spectral_norm": False}, "resnet18": {"spectral_norm": False}}},
     ],
 )

@@ -74,7 +74,12 @@ TINY = {
             "discriminator": "spectral",
             "adversarial_weight": 0.5,
             "flow": {"prior_bound": 2.0, "coupling": {"shift_bound": 2.0, "log_scale_bound": 0.5}},
-            "training": {"gradient_penalty": 2.0, "adaptive_weight": True, "max_sample_magnitude": 1e3},
+            "training": {
+                "gradient_penalty": 2.0,
+                "adaptive_weight": True,
+                "inward_gradient": True,
+                "max_sample_magnitude": 1e3,
+            },
         },
         "stabilised-child": {
             "discriminator": "spectral",
@@ -505,6 +510,27 @@ def test_adversarial_weight_scales_its_gradient_and_the_clip_bounds_it(tmp_path)
     clipped = torch.linalg.vector_norm(torch.cat([g.flatten() for g in found[0.5, 1e-3].values()]))
     assert norm > 1e-3
     assert clipped.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_with_inward_gradient_pixels_beyond_white_are_only_pulled_back(tmp_path):
+    _, _, state = prepared(tmp_path)
+    flow, drawn = state.flow.train(), latents(state.flow)
+    with torch.no_grad():  # all images are too bright
+        flow.blocks[0].units[0].transforms[0].transforms[0].shift.add_(3)
+    norms = {}
+    for wish in ("brighter", "darker"):
+        linear = nn.Linear(3 * 32 * 32, 1)
+        nn.init.constant_(linear.weight, 1e-4 if wish == "brighter" else -1e-4)
+        for inward in (False, True):
+            flow.zero_grad()
+            discriminator = nn.Sequential(nn.Flatten(), linear, nn.Flatten(0))
+            _, levels, magnitude = adversarial_backward(flow, discriminator, drawn, 0.5, None, inward=inward)
+            assert levels.min() == 255
+            assert magnitude > 1
+            norms[wish, inward] = torch.cat([g.flatten() for g in gradients(flow).values()]).norm()
+    assert norms["brighter", False] > 0
+    assert norms["brighter", True] == 0
+    assert norms["darker", True] == norms["darker", False] > 0
 
 
 def test_weight_one_leaves_the_likelihood_out(tmp_path):

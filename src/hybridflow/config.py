@@ -185,6 +185,7 @@ class TrainingSettings(Section):
     gradient_clip: PositiveFloat | None = None
     adversarial_gradient_clip: PositiveFloat | None = None
     adaptive_weight: Bool = False
+    inward_gradient: Bool = False
     discriminator_optimizer: OptimizerSettings = OptimizerSettings(name="adam", lr=2e-4, betas=(0.5, 0.999))
     discriminator_steps: PositiveInt = 1
     label_smoothing: Share = 0.1

@@ -102,6 +102,31 @@ def discriminator_input(levels: Tensor) -> Tensor:
     return levels / 127.5 - 1
 
 
+class _Inward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, y: Tensor) -> Tensor:
+        ctx.save_for_backward(y)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        outward = ((y > 1) & (gradient < 0)) | ((y < 0) & (gradient > 0))  # descent moves against the gradient
+        return gradient.masked_fill(outward, 0)
+
+
+def inward_gradient(y: Tensor) -> Tensor:
+    """The images themselves; outside [0, 1] they get only the gradient whose descent leads back.
+
+    The discriminator sees clamped levels, but the straight-through gradient does not know of the clamp: a pixel that
+    is white already goes on being pushed beyond white, where nothing that the discriminator sees changes any more.
+
+    Args:
+        y: (N, C, H, W), continuous.
+    """
+    return _Inward.apply(y)
+
+
 def straight_through_levels(y: Tensor) -> Tensor:
     """Quantises continuous images and lets the gradient pass as if it had not.
 

@@ -54,6 +54,7 @@ def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) ->
             "adversarial_gradient_clip",
             "adaptive_weight",
             "gradient_penalty",
+            "inward_gradient",
         ):
             training.pop(unused, None)
     return _short(

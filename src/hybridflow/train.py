@@ -31,7 +31,7 @@ from hybridflow.checkpoint import (
 )
 from hybridflow.config import DiscriminatorSettings, OptimizerSettings, TrainingSettings, Variant
 from hybridflow.data.augment import augment
-from hybridflow.discriminators import build_discriminator, discriminator_input, straight_through_levels
+from hybridflow.discriminators import build_discriminator, discriminator_input, inward_gradient, straight_through_levels
 from hybridflow.ema import ExponentialMovingAverage
 from hybridflow.errors import UserError
 from hybridflow.files import write_text
@@ -127,7 +127,13 @@ class State:
 
 
 def adversarial_backward(
-    flow: Flow, discriminator: nn.Module, latents: list[Tensor], weight: float, clip: float | None
+    flow: Flow,
+    discriminator: nn.Module,
+    latents: list[Tensor],
+    weight: float,
+    clip: float | None,
+    *,
+    inward: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adds the gradient of ``weight`` times the generator's adversarial loss to the flow's gradients.
 
@@ -137,6 +143,7 @@ def adversarial_backward(
     Args:
         latents: standard-normal draws, one for each of ``flow.latent_shapes``.
         clip: largest norm of this gradient alone, or None.
+        inward: drop the gradient that pushes pixels out of the range of images.
 
     Returns:
         The loss (), the generated levels (N, C, H, W), and the largest |y - 1/2| of the continuous images y (),
@@ -145,7 +152,7 @@ def adversarial_backward(
     discriminator.requires_grad_(False)
     with running_statistics(flow):
         y = flow.decode(latents)
-    levels = straight_through_levels(y)
+    levels = straight_through_levels(inward_gradient(y) if inward else y)
     with fixed_spectra(discriminator, iterate=False):
         loss = generator_adversarial_loss(_logits(discriminator, levels))
         (weight * loss).backward()
@@ -230,7 +237,11 @@ def training_step(
     if state.discriminator is not None:
         latents = flow.draw_latents(len(x), _noise(seed, "latents", step, x))
         figures["adversarial_loss"], fake, figures["sample_magnitude"] = adversarial_backward(
-            flow, state.discriminator, latents, *((1.0, None) if balanced else (weight, clip))
+            flow,
+            state.discriminator,
+            latents,
+            *((1.0, None) if balanced else (weight, clip)),
+            inward=settings.inward_gradient,
         )
     adversarial = take_gradients(flow) if balanced else {}
     figures["bpd"] = likelihood_backward(flow, x, _noise(seed, "noise", step, x), 1 - weight)
