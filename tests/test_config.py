@@ -58,6 +58,15 @@ SENTENCES: list[tuple[dict, str]] = [
     (training(batch_size="3"), "`training.batch_size` is '3', but it must be a whole number."),
     (training(batch_size=True), "`training.batch_size` is true, but it must be a whole number."),
     (training(batch_size=None), "`training.batch_size` is null, but it must be a whole number."),
+    (training(adaptive_weight=1), "`training.adaptive_weight` is 1, but it must be true or false."),
+    (
+        {"flow": {"coupling": {"shift_bound": "wide"}}},
+        "`flow.coupling.shift_bound` is 'wide', but it must be a number.",
+    ),
+    (
+        {"discriminators": {"dcgan": {"spectral_norm": 1}}},
+        "`discriminators.dcgan.spectral_norm` is 1, but it must be true or false.",
+    ),
     (training(epochs="many"), "`training.epochs` is 'many', but it must be a number."),
     (training(epochs=True), "`training.epochs` is true, but it must be a number."),
     (training(epochs=[1]), "`training.epochs` is [1], but it must be a number."),
@@ -91,6 +100,10 @@ SENTENCES: list[tuple[dict, str]] = [
     (training(lr_decay=2), "`training.lr_decay` is 2, but it must be at most 1."),
     (training(ema_decay=1), "`training.ema_decay` is 1, but it must be less than 1."),
     (training(gradient_clip=0), "`training.gradient_clip` is 0, but it must be greater than 0."),
+    (training(gradient_penalty=0), "`training.gradient_penalty` is 0, but it must be greater than 0."),
+    (training(max_sample_magnitude=0.5), "`training.max_sample_magnitude` is 0.5, but it must be greater than 0.5."),
+    ({"flow": {"prior_bound": 0}}, "`flow.prior_bound` is 0, but it must be greater than 0."),
+    ({"flow": {"coupling": {"log_scale_bound": -1}}}, "log_scale_bound` is -1, but it must be greater than 0."),
     (training(optimizer={"betas": [0.9, 1]}), "`training.optimizer.betas.1` is 1, but it must be less than 1."),
     (training(augmentation={"pad": 17}), "`training.augmentation.pad` is 17, but it must be at most 16."),
     (variant(adversarial_weight=1.5), "`variants.b.adversarial_weight` is 1.5, but it must be at most 1."),
@@ -116,6 +129,11 @@ SENTENCES: list[tuple[dict, str]] = [
     ),
     ({"flow": {"growth_rate": 0}}, "`flow`: growth_rate must be at least 1 when a scale has more than one unit."),
     (training(batch_size=64, devices=3), "`training`: batch_size must be a multiple of devices, so that each gets"),
+    (
+        training(devices=2, gradient_penalty=1.0),
+        "`training`: gradient_penalty needs second derivatives, which BatchNorm over several devices does not have; "
+        "set devices to 1",
+    ),
     (training(devices=0), "`training.devices` is 0, but it must be at least 1."),
     (variant(training={"batch_size": 9, "devices": 2}), "`variants.b.training`: batch_size must be a multiple of"),
     (training(batch_size=64, devices=3), "equally many images: 64 is not one of 3."),
@@ -154,6 +172,16 @@ SENTENCES: list[tuple[dict, str]] = [
     (
         variant(adversarial_weight=0.5),
         "`variants.b` has adversarial_weight 0.5 but no discriminator; name one, or set the weight to 0.",
+    ),
+    (
+        training(adaptive_weight=True) | variant(discriminator="dcgan", adversarial_weight=1),
+        "`variants.b` has adversarial_weight 1, so there is no likelihood gradient for training.adaptive_weight to "
+        "measure the other by; set it to false there, or lower the weight.",
+    ),
+    (
+        variant(init_from="baseline", flow={"coupling": {"shift_bound": 2.0}}),
+        "`variants.b.flow` differs from that of `init_from: baseline`; a variant can start only from a checkpoint of "
+        "the same architecture.",
     ),
     (
         variant(init_from="basline"),
@@ -257,6 +285,18 @@ def test_resolved_variants_know_their_discriminator():
     assert (found.name, found.discriminator_name, found.init_from) == ("b", "dcgan", "baseline")
     assert found.discriminator.width == 8
     assert settings.resolve("baseline").discriminator is None
+
+
+def test_adaptive_weight_for_all_but_a_purely_adversarial_variant():
+    over = training(adaptive_weight=True) | {
+        "variants": {
+            "half": {"discriminator": "dcgan", "adversarial_weight": 0.5},
+            "whole": {"discriminator": "dcgan", "adversarial_weight": 1, "training": {"adaptive_weight": False}},
+        }
+    }
+    settings = parse_settings(merged(BASE, over))
+    found = {name: settings.resolve(name).training.adaptive_weight for name in settings.variants}
+    assert found == {"baseline": True, "half": True, "whole": False}
 
 
 def test_settings_are_frozen():

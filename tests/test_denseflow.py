@@ -104,7 +104,8 @@ def test_decode_inverts_the_latents(dequantization):
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-9)
 
 
-def test_probabilities_of_an_enumerated_image_space_sum_to_one():
+@pytest.mark.parametrize("bounds", [{}, {"log_scale_bound": 0.3, "shift_bound": 0.5}], ids=["published", "bounded"])
+def test_probabilities_of_an_enumerated_image_space_sum_to_one(bounds):
     # ActNorm makes the density so narrow that 16 levels of each of the four pixels carry all mass; with uniform
     # dequantization at u = 1/2 (e = 0) the sum over images is a midpoint rule, exact for a smooth density. A
     # missing or doubled ln 256 is wrong by 256^4.
@@ -113,8 +114,9 @@ def test_probabilities_of_an_enumerated_image_space_sum_to_one():
         units=(1,),
         steps_per_unit=(2,),
         growth_rate=0,
-        coupling=CouplingSettings(mid_channels=(4,), depth=1, growth=3, attention=False, batch_norm=False),
+        coupling=CouplingSettings(mid_channels=(4,), depth=1, growth=3, attention=False, batch_norm=False, **bounds),
         dequantization=UNIFORM,
+        prior_bound=0.25 if bounds else None,
     )
     flow = DenseFlow(settings, (1, 2, 2)).double().eval()
     with torch.no_grad():
@@ -134,6 +136,20 @@ def test_probabilities_of_an_enumerated_image_space_sum_to_one():
         everything = torch.logsumexp(log_prob, 0).exp()
     assert log_prob.std() > 1
     assert abs(everything - 1) < 2e-3
+
+
+def test_a_bounded_prior_is_the_prior_of_the_bounded_values():
+    bounded, plain = tiny(prior_bound=0.5), tiny()
+    with torch.no_grad():
+        for parameter in (bounded.prior_loc, bounded.prior_log_scale):
+            parameter.mul_(100)
+        plain.prior_loc.copy_(0.5 * torch.tanh(bounded.prior_loc / 0.5))
+        plain.prior_log_scale.copy_(0.5 * torch.tanh(bounded.prior_log_scale / 0.5))
+    assert bounded.prior_loc.abs().max() > 1
+    noise = [GeneratorNoise(0, dtype=torch.float64) for _ in range(2)]
+    torch.testing.assert_close(bounded.log_prob(pixels(), noise[0]), plain.log_prob(pixels(), noise[1]))
+    latents = bounded.draw_latents(2, GeneratorNoise(1, dtype=torch.float64))
+    torch.testing.assert_close(bounded.decode(latents), plain.decode(latents))
 
 
 def test_every_parameter_learns_from_the_likelihood():

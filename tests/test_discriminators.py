@@ -12,9 +12,13 @@ from hybridflow.discriminators import (
     ResNet18Discriminator,
     build_discriminator,
     discriminator_input,
+    inward_gradient,
     straight_through_levels,
 )
-from hybridflow.losses import discriminator_loss, generator_adversarial_loss
+from hybridflow.losses import discriminator_loss, generator_adversarial_loss, r1_penalty
+from hybridflow.nn.checkpointing import network_checkpointing
+from hybridflow.nn.precision import network_precision
+from hybridflow.nn.spectral import fixed_spectra
 from hybridflow.train import build_optimizer, discriminator_step
 
 torch.set_num_threads(1)
@@ -95,6 +99,15 @@ def test_straight_through_levels():
     assert y.grad.tolist() == [256] * 8
 
 
+def test_inward_gradient_is_dropped_only_where_descent_would_leave_the_range():
+    y = torch.tensor([-0.1, -0.1, 0.0, 0.5, 0.5, 1.0, 1.3, 1.3], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([1.0, -1, 1, 1, -1, -1, 1, -1], dtype=torch.float64)
+    found = inward_gradient(y)
+    assert torch.equal(found, y)
+    (weights * found).sum().backward()
+    assert y.grad.tolist() == [0, -1, 1, 1, -1, -1, 1, 0]
+
+
 def test_straight_through_levels_lie_on_the_grid_in_single_precision():
     y = torch.rand(10_000, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
     levels = straight_through_levels(y)
@@ -130,6 +143,158 @@ def test_a_discriminator_step_learns_to_separate():
     assert history[-1]["discriminator_loss"] < history[0]["discriminator_loss"]
     assert history[-1]["discriminator_real"] > 0.6 > 0.4 > history[-1]["discriminator_fake"]
     assert all(not value.requires_grad for value in history[0].values())
+
+
+# --- spectral normalisation -------------------------------------------------------------------------------------------
+
+
+def normalised(kind: str = "dcgan") -> nn.Module:
+    torch.manual_seed(0)
+    return build_discriminator(DiscriminatorSettings(kind=kind, width=4, spectral_norm=True))
+
+
+def layers(model: nn.Module) -> list[nn.Module]:
+    return [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+
+
+def power_vectors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.named_buffers() if name.endswith(("._u", "._v"))}
+
+
+@pytest.mark.parametrize("kind", ["dcgan", "resnet18"])
+def test_spectral_norm_brings_the_largest_singular_value_of_every_layer_to_one(kind):
+    model = normalised(kind)
+    with torch.no_grad():
+        for layer in layers(model):
+            layer.parametrizations.weight.original.mul_(7)
+    for _ in range(50):
+        with fixed_spectra(model, iterate=True):
+            pass
+    with fixed_spectra(model, iterate=False):
+        for layer in layers(model):
+            largest = torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item()
+            assert largest == pytest.approx(1, abs=0.02)
+            assert torch.linalg.matrix_norm(layer.parametrizations.weight.original.flatten(1), 2) > 2
+
+
+def test_without_spectral_norm_the_layers_are_plain():
+    torch.manual_seed(0)
+    plain = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+    assert not [name for name in plain.state_dict() if "parametrizations" in name]
+    same_start = normalised().state_dict()
+    assert torch.equal(plain[0].weight, same_start["0.parametrizations.weight.original"])
+
+
+def test_power_iteration_moves_once_an_update_and_only_there():
+    model = normalised()
+    x = torch.randn(3, 3, 32, 32)
+    before = power_vectors(model)
+    with fixed_spectra(model, iterate=False):
+        first = model(x)
+        model(x).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in power_vectors(model).items())
+    weight = layers(model)[0].parametrizations.weight.original.detach().flatten(1)
+    with fixed_spectra(model, iterate=True):
+        assert not torch.equal(model(x), first)
+        torch.testing.assert_close(model(x), model(x), rtol=0, atol=0)
+    u = F.normalize(weight @ before["0.parametrizations.weight.0._v"], dim=0)
+    torch.testing.assert_close(power_vectors(model)["0.parametrizations.weight.0._u"], u)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_a_discriminator_step_with_everything_iterates_once(checkpointing, dtype):
+    """Neither a network that is computed twice nor a second batch may iterate again; the estimate stays exact."""
+    model, twin = normalised(), normalised()
+    optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999)))
+    real, fake = torch.randint(0, 256, (8, 3, 32, 32)), torch.randint(0, 256, (8, 3, 32, 32)).float()
+    with network_checkpointing(checkpointing), network_precision(dtype):
+        discriminator_step(model, optimizer, real, fake, 0.1, gradient_penalty=1.0)
+    with fixed_spectra(twin, iterate=True):
+        pass
+    found = power_vectors(twin)
+    assert all(torch.equal(value, found[name]) for name, value in power_vectors(model).items())
+
+
+# --- the gradient penalty ---------------------------------------------------------------------------------------------
+
+
+def test_r1_of_a_quadratic_function():
+    x = torch.randn(4, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    a = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    penalty = r1_penalty(a * x.square().flatten(1).sum(1), x, gamma=3.0)  # grad = 2 a x
+    torch.testing.assert_close(penalty, 1.5 * (4 * 0.49 * x.square().flatten(1).sum(1)).mean())
+    penalty.backward()
+    torch.testing.assert_close(a.grad, 1.5 * (8 * 0.7 * x.detach().square().flatten(1).sum(1)).mean())
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_penalty_of_a_step_is_that_of_the_input_in_its_own_scale(checkpointing):
+    def parts() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+        torch.manual_seed(0)
+        model = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+        return model, torch.randint(0, 256, (6, 3, 32, 32)), torch.randint(0, 256, (6, 3, 32, 32)).float()
+
+    # By finite differences: along the gradient g of f(x) = sum of the logits, f grows by eps ||g||^2
+    model, real, fake = parts()
+    model.double()
+    x = discriminator_input(real.double()).requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x)
+    with torch.no_grad():
+        grown = [(model(x + sign * 1e-6 * slope)).sum() for sign in (1, -1)]
+    expected = 5.0 / 2 * (grown[0] - grown[1]) / 2e-6 / len(x)
+
+    model, real, fake = parts()
+    x = discriminator_input(real.float()).requires_grad_()
+    real_logits = model(x)
+    loss = discriminator_loss(real_logits, model(discriminator_input(fake)), 0.1)
+    (loss + r1_penalty(real_logits, x, 5.0)).backward()
+
+    twin, real, fake = parts()
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.0)
+    with network_checkpointing(checkpointing):
+        figures = discriminator_step(twin, optimizer, real, fake, 0.1, gradient_penalty=5.0)
+    torch.testing.assert_close(figures["gradient_penalty"], expected.float(), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(figures["discriminator_loss"], loss.detach())
+    for ours, theirs in zip(twin.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+    for ours, theirs in zip(twin.buffers(), model.buffers(), strict=True):  # BatchNorm saw each batch once
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_penalty_flattens_the_discriminator():
+    def slope(gamma: float | None) -> float:
+        torch.manual_seed(0)
+        model = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+        optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=2e-3, betas=(0.5, 0.999)))
+        real = torch.randint(100, 256, (16, 3, 32, 32))
+        fake = torch.randint(0, 156, (16, 3, 32, 32)).float()
+        for _ in range(10):
+            figures = discriminator_step(model, optimizer, real, fake, 0.1, gradient_penalty=gamma)
+        assert ("gradient_penalty" in figures) == (gamma is not None)
+        x = discriminator_input(real.float()).requires_grad_()
+        return r1_penalty(model(x), x, 1.0).item()
+
+    assert slope(100.0) < 0.5 * slope(None)
+
+
+def test_without_the_options_a_step_is_the_plain_one():
+    results = []
+    for plain in (True, False):
+        torch.manual_seed(0)
+        model = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+        optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=2e-3, betas=(0.5, 0.999)))
+        real, fake = torch.randint(0, 256, (4, 3, 32, 32)), torch.randint(0, 256, (4, 3, 32, 32)).float()
+        for _ in range(3):
+            if plain:
+                optimizer.zero_grad()
+                logits = [model(discriminator_input(images.float())) for images in (real, fake)]
+                discriminator_loss(*logits, 0.1).backward()
+                optimizer.step()
+            else:
+                discriminator_step(model, optimizer, real, fake, 0.1)
+        results.append(model.state_dict())
+    assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamax", "Adamax"), ("adamw", "AdamW")])

@@ -38,7 +38,10 @@ class HostReads(TorchDispatchMode):
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamax"])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_step_reads_nothing_on_the_host(tmp_path: Path, optimizer: str, checkpointing: bool) -> None:
+@pytest.mark.parametrize("stabilised", [False, True])
+def test_a_step_reads_nothing_on_the_host(
+    tmp_path: Path, optimizer: str, checkpointing: bool, stabilised: bool
+) -> None:
     from hybridflow.nn.checkpointing import network_checkpointing
 
     training = TrainingSettings(
@@ -48,11 +51,15 @@ def test_a_step_reads_nothing_on_the_host(tmp_path: Path, optimizer: str, checkp
         adversarial_gradient_clip=1.0,
         discriminator_steps=2,
         ema_decay=0.9,
+        adaptive_weight=stabilised,
+        inward_gradient=stabilised,
+        gradient_penalty=1.0 if stabilised else None,
+        max_sample_magnitude=100.0 if stabilised else None,
     )
     variant = Variant(
         name="hybrid",
         discriminator_name="dcgan",
-        discriminator=DiscriminatorSettings(kind="dcgan", width=4),
+        discriminator=DiscriminatorSettings(kind="dcgan", width=4, spectral_norm=stabilised),
         adversarial_weight=0.5,
         init_from=None,
         flow=TINY_FLOW,

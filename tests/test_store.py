@@ -74,6 +74,8 @@ def test_keys_are_short_hashes_and_differ():
         ({"alone": {"adversarial_weight": 0.25}}, {"alone"}),
         ({"alone": {"init_from": "baseline"}}, {"alone"}),
         ({"alone": {"discriminator": "resnet18"}}, {"alone"}),
+        ({"alone": {"training": {"adaptive_weight": True}}}, {"alone"}),
+        ({"baseline": {"training": {"adaptive_weight": True, "gradient_penalty": 1.0}}}, set()),
         ({"alone": {"flow": {"growth_rate": 11}}}, {"alone"}),
     ],
 )
@@ -96,6 +98,13 @@ def test_a_variants_settings_change_its_key_and_its_childrens(variants, expected
         ({"training": {"discriminator_steps": 2}}, {"hybrid", "late", "alone"}),
         ({"training": {"adversarial_gradient_clip": 2.0}}, {"hybrid", "late", "alone"}),
         ({"training": {"discriminator_optimizer": {"lr": 0.5}}}, {"hybrid", "late", "alone"}),
+        ({"training": {"gradient_penalty": 1.0}}, {"hybrid", "late", "alone"}),
+        ({"training": {"inward_gradient": True}}, {"hybrid", "late", "alone"}),
+        ({"discriminators": {"resnet18": {"spectral_norm": True}}}, {"late"}),
+        # bounds are part of the architecture
+        ({"flow": {"prior_bound": 2.0}}, set(NAMES)),
+        ({"flow": {"coupling": {"shift_bound": 2.0}}}, set(NAMES)),
+        ({"flow": {"coupling": {"log_scale_bound": 1.0}}}, set(NAMES)),
     ],
 )
 def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
@@ -114,6 +123,10 @@ def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
         {"experiment": "other", "small": True, "seeds": [0, 1]},
         {"dataset": {"holdout": 0}, "training": {"gradient_clip": None, "checkpointing": False}},
         {"variants": {"another": {"training": {"epochs": 1}}}},
+        {"training": {"max_sample_magnitude": 10}},
+        {"flow": {"prior_bound": None, "coupling": {"shift_bound": None, "log_scale_bound": None}}},
+        {"training": {"gradient_penalty": None, "adaptive_weight": False, "inward_gradient": False}},
+        {"discriminators": {"dcgan": {"spectral_norm": False}, "resnet18": {"spectral_norm": False}}},
     ],
 )
 def test_settings_without_effect_on_weights_change_no_key(over):

@@ -44,7 +44,11 @@ TINY = {
         "coupling": {"mid_channels": [4, 4], "depth": 1, "growth": 4},
         "dequantization": {"steps": 1, "mid_channels": 4, "context_channels": 2, "depth": 1, "growth": 4},
     },
-    "discriminators": {"dcgan": {"kind": "dcgan", "width": 4}, "wide": {"kind": "dcgan", "width": 6}},
+    "discriminators": {
+        "dcgan": {"kind": "dcgan", "width": 4},
+        "wide": {"kind": "dcgan", "width": 6},
+        "spectral": {"kind": "dcgan", "width": 4, "spectral_norm": True},
+    },
     "training": {
         "batch_size": 4,
         "epochs": 1.25,
@@ -64,7 +68,26 @@ TINY = {
             "training": {"ema_decay": 0.9, "adversarial_gradient_clip": 1.0, "gradient_clip": 50.0},
         },
         "two-steps": {"discriminator": "dcgan", "adversarial_weight": 0.25, "training": {"discriminator_steps": 2}},
+        "balanced": {"discriminator": "dcgan", "adversarial_weight": 0.25, "training": {"adaptive_weight": True}},
         "adversarial": {"discriminator": "dcgan", "adversarial_weight": 1},
+        "stabilised": {
+            "discriminator": "spectral",
+            "adversarial_weight": 0.5,
+            "flow": {"prior_bound": 2.0, "coupling": {"shift_bound": 2.0, "log_scale_bound": 0.5}},
+            "training": {
+                "gradient_penalty": 2.0,
+                "adaptive_weight": True,
+                "inward_gradient": True,
+                "max_sample_magnitude": 1e3,
+            },
+        },
+        "stabilised-child": {
+            "discriminator": "spectral",
+            "adversarial_weight": 1,
+            "init_from": "stabilised",
+            "flow": {"prior_bound": 2.0, "coupling": {"shift_bound": 2.0, "log_scale_bound": 0.5}},
+        },
+        "spectral-child": {"discriminator": "spectral", "adversarial_weight": 1, "init_from": "hybrid"},
         "child": {"discriminator": "dcgan", "adversarial_weight": 1, "init_from": "hybrid"},
         "other-child": {"discriminator": "wide", "adversarial_weight": 1, "init_from": "hybrid"},
     },
@@ -169,7 +192,7 @@ def assert_same_result(work: Job, reference: Job) -> None:
     assert not list(work.checkpoint.parent.glob(".*partial")), "temporary files were left behind"
 
 
-VARIANTS = pytest.mark.parametrize("name", ["baseline", "hybrid", "two-steps"])
+VARIANTS = pytest.mark.parametrize("name", ["baseline", "hybrid", "two-steps", "stabilised"])
 RARELY = {"resume_every_minutes": 30.0}
 
 
@@ -261,11 +284,25 @@ def test_what_a_run_leaves(uninterrupted):
         "hash",
     )
     assert metadata["adversarial_weight"] == 0.5
+    assert not {"gradient_penalty", "adversarial_scale"} & set(found[0])
     flow, _ = load_flow(work.checkpoint)
     assert flow.initialized
     assert not flow.training
     assert [path.name for path in (work.monitor / "grids").iterdir()] == ["step-0000012.png"]
     assert list((work.monitor / "tensorboard").iterdir())
+
+
+def test_what_a_stabilised_run_leaves(uninterrupted):
+    work = uninterrupted("stabilised")
+    for row in rows(work.history):
+        assert row["gradient_penalty"] > 0
+        assert row["adversarial_scale"] > 0
+        assert row["loss"] == pytest.approx(0.5 * row["bpd"] + 0.5 * row["adversarial_loss"])
+    flow, metadata = load_flow(work.checkpoint)
+    assert flow.prior_bound == 2.0
+    assert metadata["discriminator"]["spectral_norm"]
+    assert "max_sample_magnitude" not in metadata["training"]
+    assert "0.parametrizations.weight.0._u" in read_tensors(work.checkpoint, "discriminator")
 
 
 def test_the_stored_flow_is_the_average(uninterrupted, tmp_path):
@@ -314,6 +351,40 @@ def test_divergence_without_a_saved_state(tmp_path):
     assert not work.resume.exists()
 
 
+def test_samples_far_from_images_stop_training_before_anything_is_infinite(uninterrupted, tmp_path):
+    reference = uninterrupted("hybrid")
+    usual = [row["sample_magnitude"] for row in rows(reference.history)]
+    work = job(tmp_path, "hybrid", max_sample_magnitude=max(usual) + 1e-3, **RARELY)
+    train(work, IMAGES, CPU)  # a limit that is not reached changes nothing
+    assert work.checkpoint.read_bytes() == reference.checkpoint.read_bytes()
+
+    work = job(tmp_path / "stopped", "hybrid", max_sample_magnitude=max(usual) - 1e-3, **RARELY)
+    with pytest.raises(UserError) as error:
+        train(work, IMAGES, CPU)
+    message = str(error.value)
+    step = [5, 10, 12][usual.index(max(usual))]
+    assert message.startswith(f"train hybrid seed 0 diverged by step {step}: sample_magnitude ")
+    assert "exceeds training.max_sample_magnitude" in message
+    assert "lower the learning rate, set training.gradient_clip, bound the couplings" in message
+    assert not work.checkpoint.exists()
+
+
+def test_a_state_whose_samples_are_too_large_is_not_saved(tmp_path, monkeypatch):
+    work = job(tmp_path, "hybrid", max_sample_magnitude=50.0)
+
+    def jump_at_fourth(state, *rest):
+        figures = training_step(state, *rest)
+        return figures | ({"sample_magnitude": torch.tensor(100.0)} if state.step == 3 else {})
+
+    monkeypatch.setattr("hybridflow.train.training_step", jump_at_fourth)  # the mean of five steps hides it
+    with pytest.raises(UserError, match=r"diverged by step 4: sample_magnitude 100 exceeds .* the last good state is"):
+        train(work, IMAGES, CPU)
+    assert load_resume_state(work.resume)["step"] == 3
+    monkeypatch.undo()
+    train(job(tmp_path, "hybrid", max_sample_magnitude=200.0), IMAGES, CPU)  # a higher limit goes on from there
+    assert work.checkpoint.exists()
+
+
 def test_damaged_resume_state(tmp_path):
     work = job(tmp_path)
     for content in (b"", b"garbage", b"PK\x03\x04 cut"):
@@ -343,6 +414,19 @@ def test_children_start_from_the_parent(uninterrupted, tmp_path):
     assert other.discriminator[0].out_channels == 6
     fresh = initial_state(job(tmp_path, "adversarial"), batches, CPU)
     assert not torch.equal(fresh.discriminator[0].weight, state.discriminator[0].weight)
+
+
+def test_children_of_a_spectrally_normalised_discriminator(uninterrupted, tmp_path):
+    parent = uninterrupted("stabilised").checkpoint
+    batches = Batches(IMAGES, job(tmp_path).variant.training, 0, CPU)
+    state = initial_state(job(tmp_path, "stabilised-child", parent=parent), batches, CPU)
+    stored = read_tensors(parent, "discriminator")
+    found = state.discriminator.state_dict()
+    assert "0.parametrizations.weight.0._v" in found
+    assert all(torch.equal(value, stored[key]) for key, value in found.items())
+    plain = uninterrupted("hybrid").checkpoint  # its discriminator is another one: the child's is fresh
+    state = initial_state(job(tmp_path, "spectral-child", parent=plain), batches, CPU)
+    assert "0.parametrizations.weight.original" in state.discriminator.state_dict()
 
 
 def test_a_child_records_its_parent(uninterrupted, tmp_path):
@@ -428,6 +512,27 @@ def test_adversarial_weight_scales_its_gradient_and_the_clip_bounds_it(tmp_path)
     assert clipped.item() == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_with_inward_gradient_pixels_beyond_white_are_only_pulled_back(tmp_path):
+    _, _, state = prepared(tmp_path)
+    flow, drawn = state.flow.train(), latents(state.flow)
+    with torch.no_grad():  # all images are too bright
+        flow.blocks[0].units[0].transforms[0].transforms[0].shift.add_(3)
+    norms = {}
+    for wish in ("brighter", "darker"):
+        linear = nn.Linear(3 * 32 * 32, 1)
+        nn.init.constant_(linear.weight, 1e-4 if wish == "brighter" else -1e-4)
+        for inward in (False, True):
+            flow.zero_grad()
+            discriminator = nn.Sequential(nn.Flatten(), linear, nn.Flatten(0))
+            _, levels, magnitude = adversarial_backward(flow, discriminator, drawn, 0.5, None, inward=inward)
+            assert levels.min() == 255
+            assert magnitude > 1
+            norms[wish, inward] = torch.cat([g.flatten() for g in gradients(flow).values()]).norm()
+    assert norms["brighter", False] > 0
+    assert norms["brighter", True] == 0
+    assert norms["darker", True] == norms["darker", False] > 0
+
+
 def test_weight_one_leaves_the_likelihood_out(tmp_path):
     _, batches, state = prepared(tmp_path, "adversarial")
     flow = state.flow.train()
@@ -449,6 +554,47 @@ def test_loss_is_the_weighted_sum(tmp_path):
     expected = 0.75 * figures["bpd"] + 0.25 * figures["adversarial_loss"]
     torch.testing.assert_close(figures["loss"], expected)
     assert not any(figure.requires_grad for figure in figures.values())
+
+
+def test_adaptive_weight_gives_both_gradients_one_norm(tmp_path, monkeypatch):
+    work, batches, state = prepared(tmp_path, "balanced")
+    flow, seed, step = state.flow, 0, state.step
+    snapshot = {name: value.clone() for name, value in flow.state_dict().items()}
+    flow.train().zero_grad()
+    drawn = flow.draw_latents(4, GeneratorNoise(derive_seed(seed, "latents", step)))
+    adversarial_backward(flow, state.discriminator, drawn, 1.0, None)
+    adversarial = gradients(flow)
+    flow.zero_grad()
+    likelihood_backward(flow, batches.training(step), GeneratorNoise(derive_seed(seed, "noise", step)), 1.0)
+    likelihood = gradients(flow)
+    norms = [torch.cat([g.flatten() for g in found.values()]).norm() for found in (likelihood, adversarial)]
+    flow.load_state_dict(snapshot)
+
+    seen = {}
+    monkeypatch.setattr(state.flow_optimizer, "step", lambda: seen.update(gradients(flow)))
+    figures = training_step(state, batches, work.variant, 1e-3, seed)
+    torch.testing.assert_close(figures["adversarial_scale"], norms[0] / norms[1], rtol=1e-4, atol=0)
+    assert abs(figures["adversarial_scale"] - 1) > 0.1, "a balance that does nothing would pass"
+    for name, gradient in seen.items():
+        expected = 0.75 * likelihood[name]
+        if name in adversarial:
+            expected = expected + 0.25 * norms[0] / norms[1] * adversarial[name]
+        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5 * float(norms[0]), msg=name)
+
+
+def test_a_hybrid_step_without_options_is_the_sum_of_its_two_passes(tmp_path):
+    _, batches, state = prepared(tmp_path, "two-steps")
+    variant, step = job(tmp_path, "two-steps").variant, state.step
+    _, _, twin = prepared(tmp_path, "two-steps")
+    flow = twin.flow.train()
+    twin.flow_optimizer.zero_grad()
+    drawn = flow.draw_latents(4, GeneratorNoise(derive_seed(0, "latents", step)))
+    adversarial_backward(flow, twin.discriminator, drawn, 0.25, None)
+    likelihood_backward(flow, batches.training(step), GeneratorNoise(derive_seed(0, "noise", step)), 0.75)
+    twin.flow_optimizer.param_groups[0]["lr"] = 1e-3
+    twin.flow_optimizer.step()
+    training_step(state, batches, variant, 1e-3, 0)
+    assert all(torch.equal(value, flow.state_dict()[name]) for name, value in state.flow.state_dict().items())
 
 
 def test_a_likelihood_step_descends_along_its_gradient(tmp_path):

@@ -99,6 +99,8 @@ class CouplingSettings(Section):
     growth: PositiveInt = 64
     attention: Bool = True
     batch_norm: Bool = True
+    log_scale_bound: PositiveFloat | None = None
+    shift_bound: PositiveFloat | None = None
 
 
 class DequantizationSettings(Section):
@@ -119,6 +121,7 @@ class FlowSettings(Section):
     units: tuple[PositiveInt, ...] = (6, 4, 1)
     steps_per_unit: tuple[PositiveInt, ...] = (5, 6, 20)
     growth_rate: Annotated[Int, Field(ge=0)] = 10
+    prior_bound: PositiveFloat | None = None
     coupling: CouplingSettings = CouplingSettings()
     dequantization: DequantizationSettings = DequantizationSettings()
 
@@ -143,6 +146,7 @@ class DiscriminatorSettings(Section):
 
     kind: Literal["dcgan", "resnet18"]
     width: PositiveInt
+    spectral_norm: Bool = False
 
 
 class OptimizerSettings(Section):
@@ -180,9 +184,13 @@ class TrainingSettings(Section):
     final_phase: FinalPhaseSettings = FinalPhaseSettings()
     gradient_clip: PositiveFloat | None = None
     adversarial_gradient_clip: PositiveFloat | None = None
+    adaptive_weight: Bool = False
+    inward_gradient: Bool = False
     discriminator_optimizer: OptimizerSettings = OptimizerSettings(name="adam", lr=2e-4, betas=(0.5, 0.999))
     discriminator_steps: PositiveInt = 1
     label_smoothing: Share = 0.1
+    gradient_penalty: PositiveFloat | None = None
+    max_sample_magnitude: Annotated[Float, Field(gt=0.5)] | None = None
     ema_decay: Fraction | None = None
     augmentation: AugmentationSettings = AugmentationSettings()
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -200,6 +208,11 @@ class TrainingSettings(Section):
             raise ValueError(
                 f"batch_size must be a multiple of devices, so that each gets equally many images: {self.batch_size} "
                 f"is not one of {self.devices}"
+            )
+        if self.devices > 1 and self.gradient_penalty is not None:
+            raise ValueError(
+                "gradient_penalty needs second derivatives, which BatchNorm over several devices does not have; set "
+                "devices to 1 or gradient_penalty to null"
             )
         return self
 
@@ -365,6 +378,11 @@ class Settings(Section):
                 raise UserError(
                     f"config: `{where}` has discriminator {entry.discriminator!r} but adversarial_weight 0; "
                     "give it a weight above 0, or remove the discriminator."
+                )
+            if entry.adversarial_weight == 1 and variant.training.adaptive_weight:
+                raise UserError(
+                    f"config: `{where}` has adversarial_weight 1, so there is no likelihood gradient for "
+                    "training.adaptive_weight to measure the other by; set it to false there, or lower the weight."
                 )
             if entry.init_from is not None:
                 if entry.init_from not in self.variants:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hybridflow.config import DiscriminatorSettings
 from hybridflow.nn.batchnorm import BatchNorm2d
+from hybridflow.nn.spectral import normalise_spectra
 
 
 class DCGANDiscriminator(nn.Sequential):
@@ -91,12 +92,40 @@ class ResNet18Discriminator(nn.Sequential):
 
 def build_discriminator(settings: DiscriminatorSettings) -> nn.Module:
     """The discriminator that ``settings.kind`` names, freshly initialised from torch's global generator."""
-    return {"dcgan": DCGANDiscriminator, "resnet18": ResNet18Discriminator}[settings.kind](settings.width)
+    model = {"dcgan": DCGANDiscriminator, "resnet18": ResNet18Discriminator}[settings.kind](settings.width)
+    if settings.spectral_norm:
+        normalise_spectra(model)
+    return model
 
 
 def discriminator_input(levels: Tensor) -> Tensor:
     """Pixel levels 0..255 to [-1, 1]: what every discriminator sees, real or generated."""
     return levels / 127.5 - 1
+
+
+class _Inward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, y: Tensor) -> Tensor:
+        ctx.save_for_backward(y)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        outward = ((y > 1) & (gradient < 0)) | ((y < 0) & (gradient > 0))  # descent moves against the gradient
+        return gradient.masked_fill(outward, 0)
+
+
+def inward_gradient(y: Tensor) -> Tensor:
+    """The images themselves; outside [0, 1] they get only the gradient whose descent leads back.
+
+    The discriminator sees clamped levels, but the straight-through gradient does not know of the clamp: a pixel that
+    is white already goes on being pushed beyond white, where nothing that the discriminator sees changes any more.
+
+    Args:
+        y: (N, C, H, W), continuous.
+    """
+    return _Inward.apply(y)
 
 
 def straight_through_levels(y: Tensor) -> Tensor:

@@ -26,8 +26,17 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 
 KEY_LENGTH = 12
 
-WITHOUT_EFFECT = {"checkpointing", "device", "devices", "threads", "log_every", "grid_every", "resume_every_minutes"}
-"""Fields of TrainingSettings that leave the trained model as it is."""
+WITHOUT_EFFECT = {
+    "checkpointing",
+    "device",
+    "devices",
+    "threads",
+    "log_every",
+    "grid_every",
+    "resume_every_minutes",
+    "max_sample_magnitude",
+}
+"""Fields of TrainingSettings that leave the trained model as it is, if training ends."""
 
 
 def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) -> str:
@@ -44,6 +53,9 @@ def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) ->
             "discriminator_steps",
             "label_smoothing",
             "adversarial_gradient_clip",
+            "adaptive_weight",
+            "gradient_penalty",
+            "inward_gradient",
         ):
             training.pop(unused, None)
     return _short(

@@ -16,6 +16,18 @@ def generator_adversarial_loss(fake_logits: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))
 
 
+def r1_penalty(real_logits: Tensor, real: Tensor, gamma: float) -> Tensor:
+    """gamma/2 E ||grad D(x)||^2 over real images x (R1, arXiv 1801.04406, eq. 9). Differentiable itself.
+
+    Args:
+        real_logits: (N,), computed from ``real``.
+        real: (N, C, H, W), the discriminator's input, with requires_grad.
+        gamma: strength, above 0.
+    """
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    return gamma / 2 * gradient.square().flatten(1).sum(1).mean()
+
+
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, label_smoothing: float) -> Tensor:
     """BCE(D(x), 1 - s) + BCE(D(fake), 0): one-sided label smoothing (arXiv 1606.03498, section 3.4).
 

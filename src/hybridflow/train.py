@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hybridflow.balance import add_balanced, take_gradients
 from hybridflow.checkpoint import (
     load_resume_state,
     load_weights,
@@ -30,17 +32,18 @@ from hybridflow.checkpoint import (
 )
 from hybridflow.config import DiscriminatorSettings, OptimizerSettings, TrainingSettings, Variant
 from hybridflow.data.augment import augment
-from hybridflow.discriminators import build_discriminator, discriminator_input, straight_through_levels
+from hybridflow.discriminators import build_discriminator, discriminator_input, inward_gradient, straight_through_levels
 from hybridflow.ema import ExponentialMovingAverage
 from hybridflow.errors import UserError
 from hybridflow.files import write_text
 from hybridflow.flows import build_flow
 from hybridflow.flows.base import Flow, bits_per_dim
 from hybridflow.keys import WITHOUT_EFFECT
-from hybridflow.losses import discriminator_loss, generator_adversarial_loss
+from hybridflow.losses import discriminator_loss, generator_adversarial_loss, r1_penalty
 from hybridflow.nn.batchnorm import running_statistics, share_statistics
 from hybridflow.nn.checkpointing import network_checkpointing
 from hybridflow.nn.precision import network_precision, run_network
+from hybridflow.nn.spectral import fixed_spectra
 from hybridflow.noise import GeneratorNoise, Noise
 from hybridflow.progress import Progress
 from hybridflow.replicas import ALONE, Replicas
@@ -137,6 +140,8 @@ def adversarial_backward(
     latents: list[Tensor],
     weight: float,
     clip: float | None,
+    *,
+    inward: bool = False,
     replicas: Replicas = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adds the gradient of ``weight`` times the generator's adversarial loss to the flow's gradients.
@@ -147,6 +152,7 @@ def adversarial_backward(
     Args:
         latents: standard-normal draws, one for each of ``flow.latent_shapes``.
         clip: largest norm of this gradient alone, or None.
+        inward: drop the gradient that pushes pixels out of the range of images.
 
     Returns:
         The loss (), the generated levels (N, C, H, W), and the largest |y - 1/2| of the continuous images y (),
@@ -155,9 +161,10 @@ def adversarial_backward(
     discriminator.requires_grad_(False)
     with running_statistics(flow):
         y = flow.decode(latents)
-    levels = straight_through_levels(y)
-    loss = generator_adversarial_loss(_logits(discriminator, levels))
-    (weight * loss).backward()
+    levels = straight_through_levels(inward_gradient(y) if inward else y)
+    with fixed_spectra(discriminator, iterate=False):
+        loss = generator_adversarial_loss(_logits(discriminator, levels))
+        (weight * loss).backward()
     discriminator.requires_grad_(True)
     if clip is not None:
         replicas.average_gradients(flow)
@@ -187,23 +194,36 @@ def discriminator_step(
     real: Tensor,
     fake: Tensor,
     label_smoothing: float,
+    *,
+    gradient_penalty: float | None = None,
     replicas: Replicas = ALONE,
 ) -> dict[str, Tensor]:
     """One update of the discriminator.
 
     Args:
         real, fake: (N, C, H, W), levels 0..255, without gradient.
+        gradient_penalty: gamma of the R1 penalty on the real images, or None.
 
     Returns:
-        discriminator_loss, and the mean probabilities of "real" given to both batches, each ().
+        discriminator_loss, the mean probabilities of "real" given to both batches, and the penalty if there
+        is one, each (). The loss is without the penalty.
     """
     optimizer.zero_grad(set_to_none=True)
-    real_logits, fake_logits = _logits(discriminator, real), _logits(discriminator, fake)
-    loss = discriminator_loss(real_logits, fake_logits, label_smoothing)
-    loss.backward()
+    figures: dict[str, Tensor] = {}
+    dtype = next(discriminator.parameters()).dtype
+    with fixed_spectra(discriminator, iterate=True):
+        real_input = discriminator_input(real.to(dtype)).requires_grad_(gradient_penalty is not None)
+        real_logits, fake_logits = run_network(discriminator, real_input), _logits(discriminator, fake)
+        loss = discriminator_loss(real_logits, fake_logits, label_smoothing)
+        total = loss
+        if gradient_penalty is not None:
+            penalty = r1_penalty(real_logits, real_input, gradient_penalty)
+            figures["gradient_penalty"] = penalty.detach()
+            total = loss + penalty
+        total.backward()
     replicas.average_gradients(discriminator)
     optimizer.step()
-    return {
+    return figures | {
         "discriminator_loss": loss.detach(),
         "discriminator_real": torch.sigmoid(real_logits.detach()).mean(),
         "discriminator_fake": torch.sigmoid(fake_logits.detach()).mean(),
@@ -215,7 +235,8 @@ def training_step(
 ) -> dict[str, Tensor]:
     """One update of the flow and, in a hybrid, of the discriminator.
 
-    loss = (1 - w) * bits/dim + w * BCE(D(sample), real), with w the variant's adversarial weight.
+    loss = (1 - w) * bits/dim + w * BCE(D(sample), real), with w the variant's adversarial weight. With
+    ``training.adaptive_weight`` the adversarial gradient is scaled too (:func:`hybridflow.balance.add_balanced`).
 
     Replicas compute the same update together, each from its rows of the batches (``batches.replicas``).
 
@@ -228,13 +249,26 @@ def training_step(
     flow.train()
     state.flow_optimizer.zero_grad(set_to_none=True)
     figures: dict[str, Tensor] = {}
+    clip = settings.adversarial_gradient_clip
+    balanced = settings.adaptive_weight and state.discriminator is not None
     if state.discriminator is not None:
         latents = flow.draw_latents(len(x), replicas.noise(_noise(seed, "latents", step, x)))
         figures["adversarial_loss"], fake, figures["sample_magnitude"] = adversarial_backward(
-            flow, state.discriminator, latents, weight, settings.adversarial_gradient_clip, replicas
+            flow,
+            state.discriminator,
+            latents,
+            *((1.0, None) if balanced else (weight, clip)),
+            inward=settings.inward_gradient,
+            replicas=replicas,
         )
+    adversarial: dict[str, Tensor] = {}
+    if balanced:
+        replicas.average_gradients(flow)  # the balance needs the norm of the whole batch's gradient
+        adversarial = take_gradients(flow)
     figures["bpd"] = likelihood_backward(flow, x, replicas.noise(_noise(seed, "noise", step, x)), 1 - weight)
     replicas.average_gradients(flow)
+    if balanced:
+        figures["adversarial_scale"] = add_balanced(flow, adversarial, weight, clip)
     figures["loss"] = (1 - weight) * figures["bpd"] + weight * figures.get("adversarial_loss", 0.0)
     figures["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in flow.parameters() if p.grad is not None])
     if settings.gradient_clip is not None:
@@ -245,17 +279,21 @@ def training_step(
     if state.ema is not None:
         state.ema.update(flow, step)
     if state.discriminator is not None:
-        figures |= discriminator_step(
-            state.discriminator, state.discriminator_optimizer, x, fake, settings.label_smoothing, replicas
+        update_discriminator = partial(
+            discriminator_step,
+            state.discriminator,
+            state.discriminator_optimizer,
+            label_smoothing=settings.label_smoothing,
+            gradient_penalty=settings.gradient_penalty,
+            replicas=replicas,
         )
+        figures |= update_discriminator(x, fake)
         for extra in range(1, settings.discriminator_steps):
             real = batches.training(step, extra)
             with torch.no_grad(), running_statistics(flow):
                 latents = flow.draw_latents(len(real), replicas.noise(_noise(seed, f"latents {extra}", step, real)))
                 fake = straight_through_levels(flow.decode(latents))
-            figures |= discriminator_step(
-                state.discriminator, state.discriminator_optimizer, real, fake, settings.label_smoothing, replicas
-            )
+            figures |= update_discriminator(real, fake)
     return replicas.average_figures(figures, largest="sample_magnitude")
 
 
@@ -375,6 +413,7 @@ def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas
             if state.step % settings.log_every == 0 or last:
                 row = {name: value / state.summed for name, value in _to_host(state.sums).items()}
                 check_finite(job, state.step, row)
+                check_magnitude(job, state.step, row)
                 state.seconds = time.monotonic() - started
                 state.sums, state.summed = {}, 0
                 if history is not None:
@@ -388,6 +427,7 @@ def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas
             due, stopped = replicas.agree(due, stop())
             if due or stopped:
                 check_finite(job, state.step, _to_host(state.sums))
+                check_magnitude(job, state.step, _to_host(figures))  # of this state: a mean would hide a last jump
                 save()
                 if stopped:
                     if history is not None:
@@ -484,7 +524,18 @@ def check_finite(job: Job, step: int, figures: dict[str, float]) -> None:
     """
     broken = [name for name, value in figures.items() if not math.isfinite(value)]
     if broken:
-        raise _divergence(job, step, ", ".join(broken))
+        raise _divergence(job, step, ", ".join(broken) + " not finite")
+
+
+def check_magnitude(job: Job, step: int, figures: dict[str, float]) -> None:
+    """Stops a training whose samples left the range of images, long before anything is infinite.
+
+    Raises:
+        UserError: the figure ``sample_magnitude`` is above ``training.max_sample_magnitude``.
+    """
+    largest, found = job.variant.training.max_sample_magnitude, figures.get("sample_magnitude", 0.0)
+    if largest is not None and found > largest:
+        raise _divergence(job, step, f"sample_magnitude {found:.3g} exceeds training.max_sample_magnitude {largest:g}")
 
 
 def check_weights(job: Job, state: State) -> None:
@@ -496,7 +547,7 @@ def check_weights(job: Job, state: State) -> None:
     values = {name: value for name, value in state.flow.state_dict().items() if value.is_floating_point()}
     finite = torch.stack([torch.isfinite(value).all() for value in values.values()]).tolist()
     if not all(finite):
-        raise _divergence(job, state.step, f"weights {list(values)[finite.index(False)]}")
+        raise _divergence(job, state.step, f"weights {list(values)[finite.index(False)]} not finite")
 
 
 def _divergence(job: Job, step: int, what: str) -> UserError:
@@ -506,8 +557,9 @@ def _divergence(job: Job, step: int, what: str) -> UserError:
         else "no earlier state was saved (training.resume_every_minutes)"
     )
     return UserError(
-        f"{job.label} diverged by step {step}: {what} not finite; {kept}; lower the learning rate, set "
-        "training.gradient_clip, or start from a trained variant (init_from)."
+        f"{job.label} diverged by step {step}: {what}; {kept}; lower the learning rate, set "
+        "training.gradient_clip, bound the couplings (flow.coupling.shift_bound), or start from a trained variant "
+        "(init_from)."
     )
 
 

@@ -16,7 +16,7 @@ from hybridflow.transforms.augment import Augment
 from hybridflow.transforms.base import StochasticTransform
 from hybridflow.transforms.composite import Composite
 from hybridflow.transforms.conv1x1 import InvertibleConv1x1, shared_determinants, shared_inverses
-from hybridflow.transforms.coupling import AffineCoupling
+from hybridflow.transforms.coupling import AffineCoupling, soft_bound
 from hybridflow.transforms.dequantization import UniformDequantization, VariationalDequantization
 from hybridflow.transforms.split import Transition
 from hybridflow.transforms.squeeze import Squeeze, SwapHalves
@@ -36,7 +36,8 @@ class FlowStep(Composite):
             attention=settings.attention,
             batch_norm=settings.batch_norm,
         )
-        super().__init__(ActNorm(channels), InvertibleConv1x1(channels), AffineCoupling(net), SwapHalves())
+        coupling = AffineCoupling(net, log_scale_bound=settings.log_scale_bound, shift_bound=settings.shift_bound)
+        super().__init__(ActNorm(channels), InvertibleConv1x1(channels), coupling, SwapHalves())
 
 
 class DenseBlock(StochasticTransform):
@@ -127,6 +128,7 @@ class DenseFlow(Flow):
                 channels, height, width = 2 * channels, height // 2, width // 2
                 self._latent_shapes.insert(0, (channels, height, width))
         self._latent_shapes.insert(0, (channels, height, width))
+        self.prior_bound = settings.prior_bound
         self.prior_loc = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.prior_log_scale = nn.Parameter(torch.zeros(1, channels, 1, 1))
         # Channels-last throughout: most of the arithmetic is 1x1 convolutions, which are plain matrix products then.
@@ -156,9 +158,14 @@ class DenseFlow(Flow):
             if scale < len(self.transitions):
                 z, contribution = self.transitions[scale](z)
                 log_prob = log_prob + contribution
-        e = (z - self.prior_loc) * torch.exp(-self.prior_log_scale)
+        loc, log_scale = self._prior()
+        e = (z - loc) * torch.exp(-log_scale)
         pixels = z.shape[2] * z.shape[3]
-        return log_prob + standard_normal_log_prob(e) - pixels * self.prior_log_scale.sum()
+        return log_prob + standard_normal_log_prob(e) - pixels * log_scale.sum()
+
+    def _prior(self) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of the last scale's channels, each (1, C, 1, 1)."""
+        return soft_bound(self.prior_loc, self.prior_bound), soft_bound(self.prior_log_scale, self.prior_bound)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         with shared_inverses(_convolutions(self.blocks)):
@@ -166,7 +173,8 @@ class DenseFlow(Flow):
 
     def _decode(self, latents: Sequence[Tensor]) -> Tensor:
         last, *dropped = (latent.contiguous(memory_format=torch.channels_last) for latent in latents)
-        z = self.prior_loc + torch.exp(self.prior_log_scale) * last
+        loc, log_scale = self._prior()
+        z = loc + torch.exp(log_scale) * last
         for scale in reversed(range(len(self.blocks))):
             if scale < len(self.transitions):
                 z = self.transitions[scale].inverse(z, dropped[len(self.transitions) - 1 - scale])

@@ -39,21 +39,25 @@ def checkpointed(net: nn.Module, call: Callable[[Tensor], Tensor], x: Tensor) ->
         x,
         use_reentrant=False,
         preserve_rng_state=False,
-        context_fn=lambda: (nullcontext(), _as_at_first(modes)),
+        context_fn=lambda: (nullcontext(), _AsAtFirst(modes)),
     )
 
 
-@contextmanager
-def _as_at_first(modes: list[tuple[_BatchNorm, bool]]) -> Iterator[None]:
+class _AsAtFirst:
     """BatchNorm layers in the modes of the forward pass, without a second update of their running statistics.
 
-    The backward pass may run when the mode has changed: the adversarial path uses running statistics.
+    The backward pass may run when the mode has changed: the adversarial path uses running statistics. A gradient
+    that is differentiated again (R1) computes the network a third time, so the block can be entered repeatedly.
     """
-    before = [(layer, layer.training, layer.momentum, layer.num_batches_tracked) for layer, _ in modes]
-    for layer, training in modes:
-        layer.training, layer.momentum, layer.num_batches_tracked = training, 0.0, None
-    try:
-        yield
-    finally:
-        for layer, training, momentum, batches in before:
+
+    def __init__(self, modes: list[tuple[_BatchNorm, bool]]) -> None:
+        self.modes = modes
+
+    def __enter__(self) -> None:
+        self.before = [(layer, layer.training, layer.momentum, layer.num_batches_tracked) for layer, _ in self.modes]
+        for layer, training in self.modes:
+            layer.training, layer.momentum, layer.num_batches_tracked = training, 0.0, None
+
+    def __exit__(self, *_: object) -> None:
+        for layer, training, momentum, batches in self.before:
             layer.training, layer.momentum, layer.num_batches_tracked = training, momentum, batches
