@@ -67,6 +67,30 @@ def latents_of(flow: DenseFlow, x: Tensor, draws: list[Tensor]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("dequantization", [UNIFORM, VARIATIONAL], ids=["uniform", "variational"])
+def test_encoding_is_the_way_to_the_latents(dequantization):
+    flow, x = tiny(dequantization), pixels()
+    noise = RecordedNoise(2)
+    encoding = flow.encode(x, noise)
+    assert torch.equal(encoding.log_prob, flow.log_prob(x, GivenNoise(noise.draws)))
+    assert [tuple(latent.shape[1:]) for latent in encoding.latents] == flow.latent_shapes
+    for found, expected in zip(encoding.latents, latents_of(flow, x, noise.draws), strict=True):
+        torch.testing.assert_close(found, expected)
+    assert torch.equal(torch.floor(256 * encoding.y), x.double())
+
+
+def test_round_trip_error_is_in_levels_and_notices_an_inverse_that_is_none(monkeypatch):
+    flow, x = tiny(), pixels()
+    error = flow.round_trip_error(x, GeneratorNoise(0, dtype=torch.float64))
+    assert error.shape == (2,)
+    assert error.max() < 1e-8
+    decode = DenseFlow.decode
+    monkeypatch.setattr(DenseFlow, "decode", lambda self, latents: decode(self, latents) + 1 / 256)
+    torch.testing.assert_close(
+        flow.round_trip_error(x, GeneratorNoise(0, dtype=torch.float64)), torch.ones(2, dtype=torch.float64)
+    )
+
+
+@pytest.mark.parametrize("dequantization", [UNIFORM, VARIATIONAL], ids=["uniform", "variational"])
 def test_log_prob_is_the_change_of_variables_of_all_noise(dequantization):
     # For a fixed image the pass maps the dequantization's and the augmentations' noise to the latents, one to one:
     # ln w = ln p(latents) + ln |d latents / d noise| - ln N(noise).

@@ -1,5 +1,6 @@
 """Bits per dimension and drawn images: bounds, standard errors, interrupted runs."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -13,9 +14,17 @@ from hybridflow.config import (
     LikelihoodSettings,
     SamplingSettings,
 )
+from hybridflow.errors import UserError
 from hybridflow.flows.denseflow import DenseFlow
 from hybridflow.growing import GrowingArray
-from hybridflow.metrics.likelihood import BoundAccumulator, evaluate_likelihood, image_bounds, summarise
+from hybridflow.metrics.likelihood import (
+    ROUND_TRIP_LIMIT,
+    BoundAccumulator,
+    evaluate_likelihood,
+    image_bounds,
+    round_trip_error,
+    summarise,
+)
 from hybridflow.noise import GeneratorNoise
 from hybridflow.sample import image_grid, image_latents, sample_images, sample_to_file, save_png
 from hybridflow.seeding import derive_seed
@@ -272,3 +281,22 @@ def test_save_png(tmp_path: Path):
     found = np.asarray(Image.open(tmp_path / "folder" / "a.png"))
     assert found.shape == (12, 18, 3)
     np.testing.assert_array_equal(found[1::3, 2::3], picture)
+
+
+# --- round trip -------------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_flow_comes_back(flow):
+    error = round_trip_error(flow, pixels(8), LikelihoodSettings(batch_size=4), Path("x.safetensors"))
+    assert 0 <= error < 0.05
+
+
+@pytest.mark.parametrize("factor", [1e6, float("nan")])
+def test_a_flow_that_its_inverse_does_not_invert_is_refused(flow, factor):
+    broken = copy.deepcopy(flow)
+    with torch.no_grad():
+        layer = broken.blocks[0].units[0].transforms[0].transforms[1]
+        layer.weight[0] = layer.weight[1] + layer.weight[0] / factor  # close to singular, or not a number
+    with pytest.raises(UserError, match=r"the flow of x.safetensors is not inverted .* \(allowed: 0.5\)"):
+        round_trip_error(broken, pixels(8), LikelihoodSettings(batch_size=4), Path("x.safetensors"))
+    assert ROUND_TRIP_LIMIT == 0.5

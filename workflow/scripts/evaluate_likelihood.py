@@ -9,7 +9,7 @@ from hybridflow.job import torch_job
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.checkpoint import load_flow
     from hybridflow.data.images import load_images, split_holdout
-    from hybridflow.metrics.likelihood import evaluate_likelihood
+    from hybridflow.metrics.likelihood import evaluate_likelihood, round_trip_error
 
     likelihood = settings.evaluation.likelihood
     flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)
@@ -17,6 +17,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     if likelihood.split == "holdout":
         _, images = split_holdout(images, settings.dataset.holdout)
     label = f"likelihood {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
+    round_trip = round_trip_error(flow, images, likelihood, Path(snakemake.input.checkpoint))
     measured = evaluate_likelihood(
         flow,
         images,
@@ -31,5 +32,6 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
         "split": likelihood.split,
         "importance_samples": likelihood.importance_samples,
         "seed": likelihood.seed,
+        "round_trip_levels": round_trip,
     }
     write_json(snakemake.output.summary, summary | asdict(measured))

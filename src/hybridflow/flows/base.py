@@ -5,12 +5,30 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from hybridflow.noise import GeneratorNoise, Noise
 from hybridflow.transforms.actnorm import ActNorm, initializing
+from hybridflow.transforms.dequantization import LEVELS
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a flow makes of a batch of integer images.
+
+    Attributes:
+        y: the dequantized images, (N, C, H, W), in (0, 1).
+        latents: one tensor (N, *shape) for each of ``Flow.latent_shapes``, standard normal under the model;
+            ``Flow.decode`` leads from them back to ``y``.
+        log_prob: one draw of the bound on ln p(x), (N,), nats.
+    """
+
+    y: Tensor
+    latents: list[Tensor]
+    log_prob: Tensor
 
 
 class Flow(nn.Module, ABC):
@@ -29,17 +47,30 @@ class Flow(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Tensor:
-        """One draw of the bound on ln p(x).
+    def encode(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Encoding:
+        """The way from integer images to latents.
 
         Args:
             x: (N, C, H, W), integers 0..255 of any dtype.
             noise: source of the dequantization and augmentation noise.
             condition: ``self.condition(x)``, if it is at hand.
+        """
+
+    def log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Tensor:
+        """One draw of the bound on ln p(x), (N,), nats; arguments as for :meth:`encode`."""
+        return self.encode(x, noise, condition).log_prob
+
+    def round_trip_error(self, x: Tensor, noise: Noise) -> Tensor:
+        """How far the inverse is from being one: max |decode(latents) - y| of every image.
+
+        Args:
+            x: (N, C, H, W), integers 0..255.
 
         Returns:
-            (N,), nats.
+            (N,), in levels (1/256 of the continuous image's range); not finite where the flow is not.
         """
+        encoding = self.encode(x, noise)
+        return LEVELS * (self.decode(encoding.latents) - encoding.y).abs().flatten(1).amax(1)
 
     @abstractmethod
     def decode(self, latents: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridflow.config import CouplingSettings, DequantizationSettings, FlowSettings
-from hybridflow.flows.base import Flow
+from hybridflow.flows.base import Encoding, Flow
 from hybridflow.nn.coupling_net import CouplingNet
 from hybridflow.noise import Noise, standard_normal_log_prob
 from hybridflow.transforms.actnorm import ActNorm
@@ -144,24 +144,27 @@ class DenseFlow(Flow):
             return self.dequantization.features(x.to(self.prior_loc.dtype))
         return None
 
-    def log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Encoding:
         with shared_determinants(_convolutions(self)):
-            return self._log_prob(x.to(self.prior_loc.dtype), noise, condition)
+            return self._encode(x.to(self.prior_loc.dtype), noise, condition)
 
-    def _log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None) -> Tensor:
+    def _encode(self, x: Tensor, noise: Noise, condition: Tensor | None) -> Encoding:
         y, log_prob = self.dequantization(x, noise, condition)
         z, _ = self.squeeze(y - 0.5)
         z = z.contiguous(memory_format=torch.channels_last)
+        latents: list[Tensor] = []
         for scale, block in enumerate(self.blocks):
             z, contribution = block(z, noise)
             log_prob = log_prob + contribution
             if scale < len(self.transitions):
-                z, contribution = self.transitions[scale](z)
-                log_prob = log_prob + contribution
+                z, dropped = self.transitions[scale](z)
+                latents.insert(0, dropped)
+                log_prob = log_prob + standard_normal_log_prob(dropped)
         loc, log_scale = self._prior()
         e = (z - loc) * torch.exp(-log_scale)
         pixels = z.shape[2] * z.shape[3]
-        return log_prob + standard_normal_log_prob(e) - pixels * log_scale.sum()
+        log_prob = log_prob + standard_normal_log_prob(e) - pixels * log_scale.sum()
+        return Encoding(y, [e, *latents], log_prob)
 
     def _prior(self) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of the last scale's channels, each (1, C, 1, 1)."""

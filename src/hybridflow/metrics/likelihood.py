@@ -11,11 +11,15 @@ import torch
 from torch import Tensor
 
 from hybridflow.config import LikelihoodSettings
+from hybridflow.errors import UserError
 from hybridflow.flows.base import Flow
 from hybridflow.growing import GrowingArray
 from hybridflow.noise import GeneratorNoise
 from hybridflow.progress import Progress
 from hybridflow.seeding import derive_seed
+
+ROUND_TRIP_LIMIT = 0.5
+"""Levels. An error beyond it would change pixels; in single precision a sound flow has some thousandths."""
 
 
 class BoundAccumulator:
@@ -106,6 +110,33 @@ def evaluate_likelihood(
             growing.append(image_bounds(flow, x, samples, settings.seed, start, progress).cpu().numpy())
     growing.finish()
     return summarise(np.load(path, allow_pickle=False), flow.dimensions)
+
+
+@torch.no_grad()
+def round_trip_error(flow: Flow, images: np.ndarray, settings: LikelihoodSettings, path: Path) -> float:
+    """How far the flow's inverse is from being one, on a batch of the images that are measured.
+
+    Args:
+        flow: in evaluation mode.
+        images: (N, C, H, W) uint8; the first ``settings.batch_size`` are used.
+        path: the checkpoint, for the message.
+
+    Returns:
+        The largest |decode(encode(x)) - x|, in levels.
+
+    Raises:
+        UserError: it is above :data:`ROUND_TRIP_LIMIT` or not finite.
+    """
+    device = next(flow.parameters()).device
+    x = torch.from_numpy(np.array(images[: settings.batch_size])).to(device)
+    error = flow.round_trip_error(x, GeneratorNoise(derive_seed(settings.seed, "round trip"), device)).amax().item()
+    if not error <= ROUND_TRIP_LIMIT:  # also when it is NaN
+        raise UserError(
+            f"the flow of {path} is not inverted by its inverse: images come back {error:.3g} levels off (allowed: "
+            f"{ROUND_TRIP_LIMIT:g}); its scales have grown too large for single precision, so train it again with a "
+            "lower learning rate or with training.gradient_clip."
+        )
+    return error
 
 
 def summarise(bounds: np.ndarray, dimensions: int) -> Likelihood:

@@ -1,11 +1,10 @@
-"""The transition between scales: squeeze, then score and drop half of the channels."""
+"""The transition between scales: squeeze, then drop half of the channels."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from hybridflow.noise import standard_normal_log_prob
 from hybridflow.transforms.squeeze import Squeeze
 
 
@@ -13,7 +12,7 @@ class Transition(nn.Module):
     """Squeezes 2x2 and leaves the second half of the channels to a standard normal.
 
     Shape:
-        x: (N, C, H, W); z: (N, 2C, H/2, W/2); log_prob: (N,), nats, of the dropped half.
+        x: (N, C, H, W); z and the dropped half: (N, 2C, H/2, W/2) each.
     """
 
     def __init__(self) -> None:
@@ -22,8 +21,7 @@ class Transition(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, _ = self.squeeze(x)
-        z, dropped = z.chunk(2, dim=1)
-        return z, standard_normal_log_prob(dropped)
+        return z.chunk(2, dim=1)
 
     def inverse(self, z: Tensor, dropped: Tensor) -> Tensor:
         """Args: z and dropped, each (N, 2C, H/2, W/2); dropped is a draw from N(0, I)."""
