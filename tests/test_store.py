@@ -1,6 +1,9 @@
 """Keys, the keyed store, and which GPU a job takes."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -205,6 +208,13 @@ def test_entries(tmp_path):
     assert not entry.published
     make(entry, [".jsonl.dvc"])
     assert entry.published
+
+
+def test_another_store_by_the_environment(tmp_path):
+    code = "from hybridflow.store import Entry; print(Entry('a', 'b', ('.c',)).file('.c'))"
+    environment = os.environ | {"HYBRIDFLOW_STORE": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str(tmp_path / "a-b.c")
 
 
 def test_moments_depend_on_what_extracts_them(tmp_path):

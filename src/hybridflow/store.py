@@ -1,11 +1,13 @@
 """The keyed store of expensive results: trained weights and reference statistics.
 
 ``store/{name}-{key}{suffix}``: the workflow makes an entry only when it is absent, then copies it to where
-its rule's output is expected. DVC tracks every file of it on its own (``{file}.dvc``).
+its rule's output is expected. DVC tracks every file of it on its own (``{file}.dvc``). The environment variable
+HYBRIDFLOW_STORE names another folder than ``store``.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from filelock import FileLock, Timeout
 from hybridflow.config import Settings
 from hybridflow.keys import INCEPTION_SHA256, classifier_key, moments_key, training_key
 
-ROOT = Path("store")
+ROOT = Path(os.environ.get("HYBRIDFLOW_STORE", "store"))
 
 
 @dataclass(frozen=True)
