@@ -84,6 +84,7 @@ rule measure_ruler:
         test=f"{RESULTS}/reference/cifar_classifier-test.npz",
     output:
         ruler=f"{RESULTS}/reference/ruler.json",
+        rows=f"{RESULTS}/reference/ruler.csv",
     log:
         f"{LOGS}/measure_ruler.log",
     benchmark:
@@ -95,6 +96,7 @@ rule measure_ruler:
         gpu=gpus_claimed(SETTINGS.training.device),
     params:
         device=SETTINGS.training.device,
+        images=SETTINGS.sampling.images,
     script:
         "../scripts/measure_ruler.py"
 

@@ -46,7 +46,7 @@ def measure_fidelity(
     sets = []
     for number, (note, paths) in enumerate(zip(notes, samples, strict=True)):
         generated = _load_set(number, note, first, paths)
-        for path, (moments, described) in zip(paths, generated.values(), strict=True):
+        for path, (_, described) in zip(paths, generated.values(), strict=True):
             if weights.setdefault(described["extractor"], described["weights_sha256"]) != described["weights_sha256"]:
                 raise UserError(f"{path} holds features of other weights than the first set's; delete both.")
         sets.append({"set": number, **_distances(generated, reference, references), **_classes(generated, paths)})

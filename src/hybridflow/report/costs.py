@@ -54,8 +54,8 @@ def cost_table(
         last = history.iloc[-1]
         if last["step"] != metadata["steps"]:
             raise UserError(
-                f"details: {histories[variant, seed]} ends at step {last['step']:.0f}, but the checkpoint beside it was "
-                f"trained for {metadata['steps']} steps; delete both and run the workflow again."
+                f"details: {histories[variant, seed]} ends at step {last['step']:.0f}, but the checkpoint beside it "
+                f"was trained for {metadata['steps']} steps; delete both and run the workflow again."
             )
         rows.append(
             {

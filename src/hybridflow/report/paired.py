@@ -1,7 +1,7 @@
 """Differences of two models' bits/dim, image by image.
 
 Both models see the same test images, and some images are hard for every model. That common part cancels in the
-difference of an image's two values, so the standard error of the mean difference is far smaller than those of the means.
+difference of an image's two values, so the mean difference has a far smaller standard error than the means.
 """
 
 from __future__ import annotations
