@@ -61,7 +61,7 @@ def cost_table(
             {
                 "variant": variant,
                 "seed": seed,
-                "starts_from": parents[variant],
+                "starts_from": parents[variant] or "",
                 "steps": metadata["steps"],
                 "images": metadata["images"],
                 "seconds": float(last["seconds"]),
