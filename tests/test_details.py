@@ -165,7 +165,14 @@ def test_the_costs_are_those_of_training(models: Models) -> None:
     assert (costs.flow_parameters == sum(value.numel() for value in flow.parameters())).all()
     assert costs.discriminator_parameters["baseline"] == 0
     assert costs.discriminator_parameters["dcgan-0.5"] == sum(value.numel() for value in discriminator.parameters())
+    assert "| control | baseline | cpu | 0 | 5 | 80 | 0:00:10 | 8.0 |" in page
     assert "A CPU, 2 usable CPUs, A GPU" in page
+
+
+def test_long_trainings_have_their_hours(models: Models) -> None:
+    row = {"step": 5, "images": 80, "seconds": 3600.0 * 250 + 61}
+    Path(models.files["control", 0].history).write_text(json.dumps(row) + "\n")
+    assert "| 250:01:01 |" in models.page()
 
 
 def test_without_fd_cifar_the_rest_is_there(models: Models) -> None:

@@ -121,9 +121,9 @@ def _paired_section(
         f"Both models on the same {protocol.test_images:,} images of the {protocol.split} split; mean of variant − "
         "reference in bits/dim, ± its paired standard error over images, and z, their ratio. Positive: the variant is "
         f"worse. BPD is the importance-weighted bound with K = {protocol.importance_samples:,}. Beyond |z| ≈ 2 the "
-        "difference of these two models is more than the choice of test images explains; how much another training "
-        "seed changes is not in it. References are variants of likelihood training alone, and the one a variant "
-        "started from. Every pair: `paired_bpd.csv`.",
+        "difference of these two models is more than the choice of test images explains (chance alone: one "
+        "comparison of twenty); how much another training seed changes is not in it. References are variants of "
+        "likelihood training alone, and the one a variant started from. Every pair: `paired_bpd.csv`.",
         "",
     ]
     order = {name: place for place, name in enumerate(likelihood_only)}
@@ -214,11 +214,11 @@ def _cost_section(costs: pd.DataFrame, hardware: Mapping[str, Any]) -> list[str]
         ]
         for row in costs.itertuples(index=False)
     ]
-    headings = ("Variant", "Starts from", "Device", "Seed", "Steps", "Images", "Hours", "Images/s", "Flow parameters")
+    headings = ("Variant", "Starts from", "Device", "Seed", "Steps", "Images", "h:mm:ss", "Images/s", "Flow parameters")
     return lines + markdown_table((*headings, "Discriminator parameters"), rows, text_columns=3)
 
 
 def _duration(seconds: float) -> str:
-    """Hours with as many digits as short trainings need."""
-    hours = seconds / 3600
-    return f"{hours:.1f}" if hours >= 10 else f"{hours:.3f}"
+    """Hours, minutes and seconds; hours may be more than 24."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
