@@ -31,4 +31,5 @@ rule all:
         rules.draw_samples.output,
         rules.draw_tradeoff.output,
         rules.draw_training.output,
+        rules.build_details.output,
         rules.write_provenance.output,

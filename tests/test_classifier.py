@@ -8,6 +8,7 @@ from hybridflow.files import sha256_file
 from hybridflow.metrics import classifier
 from hybridflow.metrics.classifier import (
     CifarClassifier,
+    ClassCounter,
     ClassifierExtractor,
     initialise,
     load_classifier,
@@ -151,6 +152,20 @@ def test_extractor(trained):
     assert (features.shape, features.dtype, features.requires_grad) == ((10, 32), torch.float32, False)
     torch.testing.assert_close(extractor(images[3:4]), features[3:4])  # evaluation mode: no image sees another
     assert compute_moments(images.numpy(), extractor, 4, "cpu", "features").mean.shape == (32,)
+
+
+def test_classes_are_counted_beside_the_features(trained):
+    model = CifarClassifier(TINY.width)
+    model.load_state_dict(trained[0])
+    extractor = ClassifierExtractor(model, "cpu")
+    counter = ClassCounter(extractor)
+    images, _ = toy(5, 50)
+    moments = compute_moments(images, counter, 20, "cpu", "features")
+    assert np.array_equal(moments.mean, compute_moments(images, extractor, 20, "cpu", "features").mean)
+    expected = np.bincount(model(torch.from_numpy(images)).argmax(1), minlength=10)
+    assert counter.counts == expected.tolist()
+    assert (expected > 0).sum() > 2
+    assert (counter.name, counter.dimensions) == (extractor.name, extractor.dimensions)
 
 
 def test_a_file_that_is_no_classifier_is_named(tmp_path, trained):

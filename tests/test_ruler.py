@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hybridflow.metrics.features import compute_moments
-from hybridflow.metrics.ruler import CORRUPTIONS, add_noise, blur, measure_ruler
+from hybridflow.metrics.frechet import frechet_distance
+from hybridflow.metrics.ruler import CORRUPTIONS, add_noise, blur, measure_floor, measure_ruler
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +52,12 @@ def test_the_ruler_measures_what_it_names(images: np.ndarray) -> None:
     assert unchanged == pytest.approx(0, abs=1e-6)
     assert averaged < 1  # the mean of a quarter survives the averaging
     assert noise > averaged  # clamping moves dark and bright images
+
+
+def test_the_floor_is_that_of_as_many_images(images: np.ndarray) -> None:
+    train = compute_moments(images, Pixels(), 16, "cpu", "test")
+    count, floor = measure_floor(images, 20, train, Pixels(), 16, torch.device("cpu"))
+    assert count == 20
+    assert floor == frechet_distance(compute_moments(images[:20], Pixels(), 16, "cpu", "test"), train)
+    assert floor > 1
+    assert measure_floor(images, 1000, train, Pixels(), 16, torch.device("cpu")) == (64, pytest.approx(0, abs=1e-6))

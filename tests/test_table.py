@@ -11,7 +11,7 @@ from hybridflow.errors import UserError
 from hybridflow.keys import INCEPTION_SHA256
 from hybridflow.report.markup import escape_latex
 from hybridflow.report.measurements import VariantInfo
-from hybridflow.report.table import COLUMNS, load_thesis, read_csv, write_table
+from hybridflow.report.table import COLUMNS, SAMPLING_COLUMNS, load_thesis, read_csv, write_table
 
 VARIANTS = [
     VariantInfo("resnet_half", "resnet18", 0.5),
@@ -233,6 +233,48 @@ def test_nothing_is_written_when_something_is_wrong(results):
     with pytest.raises(UserError):
         results.write()
     assert not list(results.folder.glob("table1*"))
+
+
+def test_with_one_training_seed_the_spread_is_that_of_sampling(tmp_path):
+    results = Results(tmp_path, seeds=(0,))
+    results.change(results.fidelities, repeats=4, fid_sd=0.25, fd_cifar_sd=0.125)
+    _, markdown, latex = results.write()
+    table = read_csv(tmp_path / "table1.csv")
+    assert tuple(table.columns) == COLUMNS + SAMPLING_COLUMNS
+    assert table[["fid_sd", "fd_cifar_sd"]].isna().all(axis=None), "these are over training seeds"
+    assert list(table.fid_sampling_sd) == [0.25] * 3
+    assert list(table.fd_cifar_sampling_sd) == [0.125] * 3
+    assert "| NA | none | 0 | 5.000 | 41.00 ± 0.25 | 5.000 ± 0.125 | 3.05 | 44 |" in markdown
+    assert r"41.00 $\pm$ 0.25" in latex
+    assert "One training seed. Distances are means over 4 sets of samples from different sampling seeds" in markdown
+    assert "4 sets of 50,000 generated images against" in markdown
+    assert "deviation over seeds" not in markdown
+
+
+def test_with_several_training_seeds_the_spread_is_over_these(results):
+    results.change(results.fidelities, repeats=4, fid_sd=0.25, fd_cifar_sd=0.5)
+    results.change(results.fidelities, ("own", 1), fid_sd=0.25, fd_cifar_sd=1.5)
+    _, markdown, _ = results.write()
+    table = read_csv(results.folder / "table1.csv")
+    assert list(table.fid_sd) == pytest.approx([math.sqrt(2)] * 3)
+    assert list(table.fd_cifar_sampling_sd) == pytest.approx([0.5, 0.5, math.sqrt((0.25 + 2.25) / 2)])
+    assert "41.00 ± 1.41" in markdown
+    assert "± is the sample standard deviation over training seeds" in markdown
+    assert "means over 4 sets of samples" in markdown
+
+
+def test_rows_with_another_number_of_sets_are_refused(results):
+    results.change(results.fidelities, repeats=1, fid_sd=None, fd_cifar_sd=None)
+    results.change(results.fidelities, ("own", 1), repeats=2, fid_sd=0.1, fd_cifar_sd=0.1)
+    with pytest.raises(UserError, match=r"'repeats' is 1 in .* but 2 in .*own-1.*must be evaluated alike"):
+        results.write()
+
+
+def test_other_inception_weights_leave_the_spread_of_fid_out(tmp_path):
+    results = Results(tmp_path, seeds=(0,))
+    results.change(results.fidelities, repeats=4, fid_sd=0.25, fd_cifar_sd=0.5, fid_weights_sha256="ab" * 32)
+    results.write()
+    assert read_csv(tmp_path / "table1.csv").fid_sampling_sd.isna().all()
 
 
 def test_read_csv_refuses_another_table(tmp_path):

@@ -80,6 +80,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
         "draw_samples": 1,
         "draw_tradeoff": 1,
         "draw_training": 1,
+        "build_details": 1,
         "write_provenance": 1,
         "all": 1,
     }
@@ -153,6 +154,16 @@ def test_the_run_makes_table_figures_and_provenance(finished: Project) -> None:
     for figure in ("samples", "tradeoff", "training"):
         assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+    details = (results / "details.md").read_text()
+    for heading in ("Differences of bits/dim", "Classes of the samples", "The scale of FD-CIFAR", "Costs of training"):
+        assert f"## {heading}" in details
+    fidelity = json.loads((results / "baseline" / "seed0" / "fidelity.json").read_text())
+    classes = pd.read_csv(results / "classes.csv").set_index("variant")
+    assert classes.loc["baseline"].tolist()[-10:] == fidelity["class_counts"]
+    assert sum(fidelity["class_counts"]) == 40
+    bounds = [np.load(results / name / "seed0" / "likelihood.npy")[:, 1] for name in ("dcgan-0.5", "baseline")]
+    paired = pd.read_csv(results / "paired_bpd.csv")
+    assert paired.iwbo_difference[0] == pytest.approx(float(bounds[1].mean() - bounds[0].mean()) / 3072 / np.log(2))
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["checkpoints"]["baseline/seed0"]["training_seconds"] > 0
     assert "train_variant/baseline-seed0" in provenance["rules"]
@@ -176,6 +187,31 @@ def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None
     counts = dry_run(finished, "--configfile", "micro.yaml", "../sampling.yaml")
     assert "train_variant" not in counts
     assert counts["sample_images"] == 2
+
+
+def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Project, tmp_path: Path) -> None:
+    project = copied(finished, tmp_path / "repeats")
+    project.write("repeats.yaml", "sampling: {repeats: 3}")
+    folders = [project.path / "results" / "micro" / name / "seed0" for name in ("baseline", "dcgan-0.5")]
+    kept = [folder / name for folder in folders for name in ("samples.npy", "samples.json", "checkpoint.safetensors")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    once = json.loads((folders[0] / "fidelity.json").read_text())
+    counts = dry_run(project, "--configfile", "micro.yaml", "repeats.yaml")
+    assert counts["sample_repeat"] == counts["measure_repeat"] == 4
+    assert "sample_images" not in counts
+    assert "train_variant" not in counts
+
+    project.snakemake("repeats.yaml")
+    assert before == {path: path.stat().st_mtime_ns for path in kept}, "the first set is not drawn again"
+    assert not list(project.path.glob("results/micro/*/*/repeats/*/*.npy"))
+    fidelity = json.loads((folders[0] / "fidelity.json").read_text())
+    values = [one["fd_cifar"] for one in fidelity["sets"]]
+    assert values[0] == once["fd_cifar"]
+    assert len(set(values)) == 3
+    assert fidelity["fd_cifar"] == pytest.approx(np.mean(values))
+    assert fidelity["fd_cifar_sd"] == pytest.approx(np.std(values, ddof=1))
+    assert "± is the sample standard deviation over these sets" in project.read("results/micro/table1.md")
+    assert "Nothing to be done" in project.snakemake("repeats.yaml", "-n")
 
 
 def test_fresh_clone_and_pull_trains_nothing(finished: Project, tmp_path: Path) -> None:

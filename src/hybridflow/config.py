@@ -224,6 +224,11 @@ class SamplingSettings(Section):
     batch_size: PositiveInt = 250
     temperature: PositiveFloat = 1.0
     seed: Annotated[Int, Field(ge=0)] = 0
+    repeats: PositiveInt = 1
+
+    def one_set(self) -> dict[str, Any]:
+        """What determines one set of images. How many sets there are does not: the first is always the same."""
+        return self.model_dump(mode="json", exclude={"repeats"})
 
 
 class LikelihoodSettings(Section):

@@ -44,24 +44,37 @@ def sample_images(flow: Flow, indices: range, seed: int, temperature: float, dev
     return quantise(flow.decode(latents)).cpu().numpy()
 
 
+def set_seed(seed: int, repeat: int) -> int:
+    """Seed of the set of images number ``repeat``; set 0 has ``seed`` itself."""
+    return seed if repeat == 0 else derive_seed(seed, "repeat", repeat)
+
+
 def sample_to_file(
-    flow: Flow, settings: SamplingSettings, path: Path, device: torch.device, key: str, label: str = "sample"
+    flow: Flow,
+    settings: SamplingSettings,
+    path: Path,
+    device: torch.device,
+    key: str,
+    label: str = "sample",
+    repeat: int = 0,
 ) -> None:
-    """Draws ``settings.images`` images into a ``.npy`` file, (N, C, H, W) uint8.
+    """Draws a set of ``settings.images`` images into a ``.npy`` file, (N, C, H, W) uint8.
 
     Finished batches survive a kill (:class:`hybridflow.growing.GrowingArray`).
 
     Args:
         flow: in evaluation mode, on ``device``.
         key: identifies the flow's weights; batches of another flow are not continued.
+        repeat: number of the set, from 0.
     """
-    identity = {"key": key, "settings": settings.model_dump(mode="json")}
+    seed = set_seed(settings.seed, repeat)
+    identity = {"key": key, "settings": settings.one_set() | {"seed": seed}}
     growing = GrowingArray(path, (settings.images, *flow.image_shape), np.uint8, identity)
     with Progress(settings.images, label, " images", initial=growing.done, shared=True) as progress:
         # Batches begin at multiples of the batch size, so that a resumed run decodes the same batches.
         for start in range(growing.done, settings.images, settings.batch_size):
             indices = range(start, min(start + settings.batch_size, settings.images))
-            growing.append(sample_images(flow, indices, settings.seed, settings.temperature, device))
+            growing.append(sample_images(flow, indices, seed, settings.temperature, device))
             progress.update(len(indices))
     growing.finish()
 

@@ -33,6 +33,9 @@ EXTRACTORS = [
     for name, settings in (("inception", SETTINGS.evaluation.fid), ("cifar_classifier", SETTINGS.evaluation.fd_cifar))
     if settings.enabled
 ]
+# One folder per set of samples; further sets serve distances only.
+REPEATS = range(1, SETTINGS.sampling.repeats if EXTRACTORS else 1)
+SET_FOLDERS = [SEED_FOLDER, *(f"{SEED_FOLDER}/repeats/{number}" for number in REPEATS)]
 # FD-CIFAR is also measured against the test split: the classifier has seen the training images.
 REFERENCES = [("inception", "train"), ("cifar_classifier", "train"), ("cifar_classifier", "test")]
 
@@ -42,6 +45,7 @@ wildcard_constraints:
     seed="|".join(map(str, SETTINGS.seeds)),
     extractor="inception|cifar_classifier",
     split="train|test",
+    repeat=r"[1-9]\d*",
 
 
 def variant_settings(wildcards):
@@ -78,10 +82,15 @@ def seed_files(name):
     return expand(f"{SEED_FOLDER}/{name}", variant=SETTINGS.variants, seed=SETTINGS.seeds)
 
 
+def sample_notes(wildcards):
+    """How every set of a model's samples was drawn."""
+    return [f"{folder.format(**wildcards)}/samples.json" for folder in SET_FOLDERS]
+
+
 def sample_moments(wildcards):
-    """Feature statistics of a model's samples, for every distance that is switched on."""
-    folder = SEED_FOLDER.format(**wildcards)
-    return [f"{folder}/features/{extractor}.npz" for extractor in EXTRACTORS]
+    """Feature statistics of every set of a model's samples, for every distance that is switched on."""
+    folders = [folder.format(**wildcards) for folder in SET_FOLDERS]
+    return [f"{folder}/features/{extractor}.npz" for folder in folders for extractor in EXTRACTORS]
 
 
 def reference_moments(wildcards):

@@ -38,9 +38,19 @@ rule sample_images:
         gpu=variant_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
-        settings=SETTINGS.sampling.model_dump(mode="json"),
+        settings=SETTINGS.sampling.one_set(),
     script:
         "../scripts/sample_images.py"
+
+
+use rule sample_images as sample_repeat with:
+    output:
+        samples=temp(f"{SEED_FOLDER}/repeats/{{repeat}}/samples.npy"),  # only their features are needed
+        note=f"{SEED_FOLDER}/repeats/{{repeat}}/samples.json",
+    log:
+        f"{LOGS}/sample_repeat/{{variant}}-seed{{seed}}-{{repeat}}.log",
+    benchmark:
+        f"{BENCHMARKS}/sample_repeat/{{variant}}-seed{{seed}}-{{repeat}}.tsv"
 
 
 rule measure_reference:
@@ -74,6 +84,7 @@ rule measure_ruler:
         test=f"{RESULTS}/reference/cifar_classifier-test.npz",
     output:
         ruler=f"{RESULTS}/reference/ruler.json",
+        rows=f"{RESULTS}/reference/ruler.csv",
     log:
         f"{LOGS}/measure_ruler.log",
     benchmark:
@@ -85,6 +96,7 @@ rule measure_ruler:
         gpu=gpus_claimed(SETTINGS.training.device),
     params:
         device=SETTINGS.training.device,
+        images=SETTINGS.sampling.images,
     script:
         "../scripts/measure_ruler.py"
 
@@ -112,9 +124,22 @@ rule measure_samples:
         "../scripts/measure_moments.py"
 
 
+use rule measure_samples as measure_repeat with:
+    input:
+        images=rules.sample_repeat.output.samples,
+        note=rules.sample_repeat.output.note,
+        weights=extractor_weights,
+    output:
+        moments=f"{SEED_FOLDER}/repeats/{{repeat}}/features/{{extractor}}.npz",
+    log:
+        f"{LOGS}/measure_repeat/{{variant}}-seed{{seed}}-{{repeat}}-{{extractor}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_repeat/{{variant}}-seed{{seed}}-{{repeat}}-{{extractor}}.tsv"
+
+
 rule evaluate_fidelity:
     input:
-        note=rules.sample_images.output.note,
+        notes=sample_notes,
         samples=sample_moments,
         references=reference_moments,
         classifier=rules.train_classifier.output.classifier if SETTINGS.evaluation.fd_cifar.enabled else [],

@@ -57,6 +57,28 @@ rule draw_training:
         "../scripts/draw_training.py"
 
 
+rule build_details:
+    input:
+        likelihoods=seed_files("likelihood.json"),
+        bounds=seed_files("likelihood.npy"),
+        fidelities=seed_files("fidelity.json"),
+        checkpoints=seed_files("checkpoint.safetensors"),
+        histories=seed_files("training.jsonl"),
+        ruler=rules.measure_ruler.output.rows if SETTINGS.evaluation.fd_cifar.enabled else [],
+        provenance=f"{RESULTS}/provenance.json",
+    output:
+        md=report(f"{RESULTS}/details.md", caption="../report/details.rst", category="Details"),
+        paired=report(f"{RESULTS}/paired_bpd.csv", caption="../report/paired_bpd.rst", category="Details"),
+        classes=report(f"{RESULTS}/classes.csv", caption="../report/classes.rst", category="Details"),
+        costs=report(f"{RESULTS}/costs.csv", caption="../report/costs.rst", category="Details"),
+    log:
+        f"{LOGS}/build_details.log",
+    conda:
+        "../envs/environment.yml"
+    script:
+        "../scripts/build_details.py"
+
+
 rule write_provenance:
     input:
         table=rules.build_table.output.csv,

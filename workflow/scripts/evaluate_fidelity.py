@@ -1,4 +1,4 @@
-"""Frechet distances between a model's samples and the dataset, from their feature statistics."""
+"""Frechet distances between a model's sets of samples and the dataset, from their feature statistics."""
 
 from hybridflow.files import read_json, write_json
 from hybridflow.job import workflow_job
@@ -10,8 +10,15 @@ with workflow_job(snakemake) as settings:
     accuracy = None
     if snakemake.input.classifier:
         accuracy = load_classifier(snakemake.input.classifier, "cpu")[1]["accuracy"]["test"]
-    note = read_json(snakemake.input.note)
+    notes = [read_json(path) for path in snakemake.input.notes]
+    samples = list(snakemake.input.samples)
+    extractors = len(samples) // len(notes)  # all of the first set, then all of the next
     write_json(
         snakemake.output.summary,
-        measure_fidelity(note, snakemake.input.samples, snakemake.input.references, accuracy),
+        measure_fidelity(
+            notes,
+            [samples[number * extractors : (number + 1) * extractors] for number in range(len(notes))],
+            snakemake.input.references,
+            accuracy,
+        ),
     )

@@ -10,20 +10,21 @@ name, weights = snakemake.wildcards.extractor, snakemake.input.weights
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.data.images import load_images
-    from hybridflow.metrics.classifier import ClassifierExtractor, load_classifier
+    from hybridflow.metrics.classifier import ClassCounter, ClassifierExtractor, load_classifier
     from hybridflow.metrics.features import compute_moments
     from hybridflow.metrics.frechet import load_moments, save_moments
     from hybridflow.metrics.inception import load_inception
 
     description = {"extractor": name, "weights_sha256": sha256_file(weights)}
 
-    def measure(path, label):
+    def load_extractor():
         if name == "inception":
-            extractor = load_inception(weights, device)
-        else:
-            extractor = ClassifierExtractor(load_classifier(weights, device)[0], device)
+            return load_inception(weights, device)
+        return ClassifierExtractor(load_classifier(weights, device)[0], device)
+
+    def measure(extractor, label):
         images = load_images(snakemake.input.images)
-        save_moments(path, compute_moments(images, extractor, snakemake.params.batch_size, device, label), description)
+        return compute_moments(images, extractor, snakemake.params.batch_size, device, label)
 
     if snakemake.rule == "measure_reference":
         split = snakemake.wildcards.split
@@ -35,10 +36,17 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
             if entry.stored and load_moments(stored)[1] == description:
                 print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
             else:
-                measure(stored, f"features {name} {split}")
+                save_moments(stored, measure(load_extractor(), f"features {name} {split}"), description)
         place(stored, snakemake.output.moments)
     else:
-        note = read_json(snakemake.input.note)
-        description |= {"checkpoint": note["checkpoint"], "sampling": note["sampling"]}
+        description |= read_json(snakemake.input.note)  # checkpoint, sampling, and repeat if it is not the first set
         label = f"features {name} {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
-        measure(snakemake.output.moments, label)
+        if "repeat" in description:
+            label += f" repeat {description['repeat']}"
+        extractor = load_extractor()
+        if name == "cifar_classifier":
+            extractor = ClassCounter(extractor)
+        moments = measure(extractor, label)
+        if name == "cifar_classifier":
+            description["class_counts"] = extractor.counts
+        save_moments(snakemake.output.moments, moments, description)

@@ -1,18 +1,25 @@
-"""Measures FD-CIFAR of the test images and of corrupted ones."""
+"""Measures FD-CIFAR of the test images, of as many of them as a set of samples has, and of corrupted ones."""
 
 from hybridflow.files import write_json
 from hybridflow.job import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
+    import pandas as pd
+
     from hybridflow.data.images import load_images
     from hybridflow.metrics.classifier import ClassifierExtractor, load_classifier
     from hybridflow.metrics.frechet import load_moments
-    from hybridflow.metrics.ruler import measure_ruler
+    from hybridflow.metrics.ruler import RULER_COLUMNS, measure_floor, measure_ruler
+    from hybridflow.report.table import write_csv
 
     extractor = ClassifierExtractor(load_classifier(snakemake.input.classifier, device)[0], device)
     train, test = (load_moments(path)[0] for path in (snakemake.input.train, snakemake.input.test))
     images = load_images(snakemake.input.images)
-    write_json(
-        snakemake.output.ruler,
-        measure_ruler(images, train, test, extractor, settings.evaluation.fd_cifar.batch_size, device),
-    )
+    batch_size = settings.evaluation.fd_cifar.batch_size
+    ruler = measure_ruler(images, train, test, extractor, batch_size, device)
+    count, floor = measure_floor(images, snakemake.params.images, train, extractor, batch_size, device)
+    rows = [(name, len(images), train.count, distance) for name, distance in ruler.items()]
+    if count < len(images):
+        rows.insert(1, ("test images, as many as a set of samples", count, train.count, floor))
+    write_csv(snakemake.output.rows, pd.DataFrame(rows, columns=list(RULER_COLUMNS)))
+    write_json(snakemake.output.ruler, ruler)

@@ -1,4 +1,4 @@
-"""Draws images from a checkpoint."""
+"""Draws a set of images from a checkpoint: the first one, or another (wildcard ``repeat``)."""
 
 from pathlib import Path
 
@@ -10,7 +10,11 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.sample import sample_to_file
 
     flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)
+    repeat = int(snakemake.wildcards.get("repeat", 0))
     label = f"sample {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
-    sample_to_file(flow, settings.sampling, Path(snakemake.output.samples), device, metadata["key"], label)
-    note = {"checkpoint": metadata["key"], "sampling": settings.sampling.model_dump(mode="json")}
+    note = {"checkpoint": metadata["key"], "sampling": settings.sampling.one_set()}
+    if repeat > 0:
+        label += f" repeat {repeat}"
+        note["repeat"] = repeat
+    sample_to_file(flow, settings.sampling, Path(snakemake.output.samples), device, metadata["key"], label, repeat)
     write_json(snakemake.output.note, note)

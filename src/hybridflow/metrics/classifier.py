@@ -28,7 +28,8 @@ from hybridflow.keys import CLASSIFIER_VERSION
 from hybridflow.progress import Progress
 from hybridflow.seeding import derive_seed
 
-CLASSES = 10
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")  # by label
+CLASSES = len(CLASS_NAMES)
 PATCH_CHANNELS = 24  # 2x2 patches of 3 channels have 12 principal directions, each used with both signs
 PIXEL_MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10's training images, in [0, 1]
 PIXEL_STD = (0.2470, 0.2435, 0.2616)
@@ -73,7 +74,11 @@ class CifarClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
-        return self.head(self.features(images)) * LOGIT_SCALE
+        return self.logits(self.features(images))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """From the penultimate layer on."""
+        return self.head(features) * LOGIT_SCALE
 
 
 class Stage(nn.Sequential):
@@ -301,6 +306,27 @@ class ClassifierExtractor:
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, 32, 32) uint8 -> (N, 4 width) float32."""
         return self.model.features(images)
+
+
+class ClassCounter:
+    """An Extractor that also counts how many images its classifier assigns to each class, in the same pass.
+
+    Attributes:
+        counts: images by label, of everything that was extracted so far.
+    """
+
+    def __init__(self, extractor: ClassifierExtractor) -> None:
+        self.extractor, self.name, self.dimensions = extractor, extractor.name, extractor.dimensions
+        self.counts = [0] * CLASSES
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, 3, 32, 32) uint8 -> (N, 4 width) float32."""
+        features = self.extractor(images)
+        labels = self.extractor.model.logits(features).argmax(1)
+        found = torch.bincount(labels, minlength=CLASSES).tolist()
+        self.counts = [before + new for before, new in zip(self.counts, found, strict=True)]
+        return features
 
 
 def save_classifier(

@@ -44,6 +44,9 @@ CORRUPTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 
 
+RULER_COLUMNS = ("images", "count", "reference_count", "fd_cifar")  # of ruler.csv
+
+
 class _Corrupted:
     """An extractor that sees every image through a corruption."""
 
@@ -74,3 +77,22 @@ def measure_ruler(
         seen = _Corrupted(extractor, corrupt)
         result[name] = frechet_distance(compute_moments(images, seen, batch_size, device, f"ruler, {name}"), train)
     return result
+
+
+def measure_floor(
+    images: np.ndarray, count: int, train: Moments, extractor: Extractor, batch_size: int, device: torch.device
+) -> tuple[int, float]:
+    """FD-CIFAR of as many test images as a set of samples has: what a perfect model would get at that number.
+
+    The distance is biased: of fewer images it is larger, even if they are real.
+
+    Args:
+        images: test split, (N, 3, H, W) uint8; its first ``count`` images are used, or all if there are fewer.
+        train: moments of the training images' features.
+
+    Returns:
+        The number of images and their distance.
+    """
+    chosen = images[:count]
+    moments = compute_moments(chosen, extractor, batch_size, device, "ruler, as many test images as samples")
+    return len(chosen), frechet_distance(moments, train)

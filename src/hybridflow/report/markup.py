@@ -30,15 +30,19 @@ LATEX = {
 
 
 def format_cells(table: pd.DataFrame) -> list[list[str]]:
-    """The table's cells as text, one list per row, in the order of :data:`HEADINGS`."""
+    """The table's cells as text, one list per row, in the order of :data:`HEADINGS`.
+
+    ± is over training seeds; with a single one, and several sets of samples, it is over these. One table has one kind.
+    """
+    kind = "sampling_sd" if (table.seeds == 1).all() and "fd_cifar_sampling_sd" in table else "sd"
     return [
         [
             row.variant,
             row.discriminator,
             f"{row.factor:g}",
             _measured(row.bpd, row.bpd_sd, 3),
-            _measured(row.fid, row.fid_sd, 2),
-            _measured(row.fd_cifar, row.fd_cifar_sd, 3),
+            _measured(row.fid, getattr(row, f"fid_{kind}"), 2),
+            _measured(row.fd_cifar, getattr(row, f"fd_cifar_{kind}"), 3),
             _published(row.thesis_bpd),
             _published(row.thesis_fid),
         ]
@@ -58,15 +62,19 @@ def _published(value: float) -> str:
 
 def to_markdown(table: pd.DataFrame, caption: str, notes: Sequence[str] = (), details: Sequence[str] = ()) -> str:
     """A GitHub-flavoured Markdown table: caption above, notes and one line of details per variant below."""
-    lines = [f"**{escape_markdown(caption)}**", ""]
-    rows = [list(HEADINGS), [":--", ":--"] + ["--:"] * (len(HEADINGS) - 2)]
-    rows += [[escape_markdown(cell) for cell in row] for row in format_cells(table)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines = [f"**{escape_markdown(caption)}**", "", *markdown_table(HEADINGS, format_cells(table), text_columns=2)]
     for paragraph in (notes, details):
         if paragraph:
             lines += ["", *(f"- {escape_markdown(line)}" for line in paragraph)]
             lines += ["", "<!-- -->"] if paragraph is notes and details else []  # keeps the two lists apart
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:
+    """The lines of a Markdown table; the first ``text_columns`` columns stand left, the others right."""
+    alignment = [":--"] * text_columns + ["--:"] * (len(headings) - text_columns)
+    cells = [list(headings), alignment, *([escape_markdown(cell) for cell in row] for row in rows)]
+    return ["| " + " | ".join(row) + " |" for row in cells]
 
 
 def to_latex(table: pd.DataFrame, caption: str, notes: Sequence[str] = (), details: Sequence[str] = ()) -> str:

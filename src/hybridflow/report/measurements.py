@@ -28,7 +28,10 @@ class VariantInfo:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One trained model's numbers: bits/dim with standard errors over images, and Frechet distances."""
+    """One trained model's numbers: bits/dim with standard errors over images, and Frechet distances.
+
+    A distance is the mean over sets of samples, ``*_sd`` its sample standard deviation over them (None for one set).
+    """
 
     variant: str
     seed: int
@@ -39,6 +42,8 @@ class Measurement:
     fid: float | None
     fd_cifar: float | None
     fd_cifar_test: float | None
+    fid_sd: float | None = None
+    fd_cifar_sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Protocol:
     reference_images: int | None
     fid_weights_sha256: str | None
     classifier_accuracy: float | None
+    repeats: int = 1
 
     @property
     def official_fid(self) -> bool:
@@ -62,8 +68,9 @@ class Protocol:
 # Settings of the evaluation that every row must share. The optional ones count once a file has them.
 LIKELIHOOD_PROTOCOL = ("split", "images", "importance_samples", "seed")
 FIDELITY_PROTOCOL = ("images", "reference_images", "fid_weights_sha256", "classifier_accuracy")
-FIDELITY_OPTIONAL = ("temperature", "sampling_seed", "classifier_sha256")
+FIDELITY_OPTIONAL = ("temperature", "sampling_seed", "classifier_sha256", "repeats")
 DISTANCES = ("fid", "fd_cifar", "fd_cifar_test")
+DEVIATIONS = ("fid_sd", "fd_cifar_sd")
 
 
 def read_measurements(
@@ -99,12 +106,14 @@ def read_measurements(
     if first_distance.number("fid", optional=True) is not None and first_distance.get("fid_weights_sha256") is None:
         raise UserError(f"table: {first_distance.path} has a FID but no fid_weights_sha256; measure it again.")
     measured = any(first_distance.get(distance) is not None for distance in DISTANCES)
+    repeats = first_distance.count("repeats") if "repeats" in first_distance.values else 1
+    repeated = DEVIATIONS if repeats > 1 else ()
     measurements = [
         Measurement(
             variant,
             seed,
             **{name: bounds[variant, seed].number(name) for name in _bound_names()},
-            **{name: distances[variant, seed].number(name, optional=True) for name in DISTANCES},
+            **{name: distances[variant, seed].number(name, optional=True) for name in (*DISTANCES, *repeated)},
         )
         for variant, seed in bounds
     ]
@@ -116,6 +125,7 @@ def read_measurements(
         reference_images=first_distance.count("reference_images") if measured else None,
         fid_weights_sha256=first_distance.get("fid_weights_sha256"),
         classifier_accuracy=first_distance.number("classifier_accuracy", optional=True),
+        repeats=repeats,
     )
 
 

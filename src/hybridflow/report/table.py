@@ -28,6 +28,9 @@ COLUMNS = (
     "thesis_bpd",
     "thesis_fid",
 )
+SAMPLING_COLUMNS = ("fid_sampling_sd", "fd_cifar_sampling_sd")
+"""Follow the others when distances were measured on several sets of samples; never mixed with ``*_sd``."""
+
 TEXT_COLUMNS = ("variant", "discriminator")
 
 
@@ -38,7 +41,7 @@ def load_thesis() -> pd.DataFrame:
 
 
 def build_table(
-    variants: Sequence[VariantInfo], measurements: Iterable[Measurement], *, official_fid: bool = True
+    variants: Sequence[VariantInfo], measurements: Iterable[Measurement], *, official_fid: bool = True, repeats: int = 1
 ) -> pd.DataFrame:
     """One row per variant, in the given order, with the columns :data:`COLUMNS`.
 
@@ -48,6 +51,8 @@ def build_table(
     Args:
         official_fid: False when the Inception weights are not the official ones; ``fid`` stays empty then,
             because such a distance must not be called FID.
+        repeats: sets of samples. With more than one the table also has :data:`SAMPLING_COLUMNS`: the sample standard
+            deviation over sets (over several training seeds: the root of the mean variance).
 
     Raises:
         UserError: a variant has no measurement, or a measurement belongs to no variant.
@@ -71,8 +76,16 @@ def build_table(
         row["fd_cifar"], row["fd_cifar_sd"] = mean_and_deviation([model.fd_cifar for model in models])
         row["thesis_bpd"] = float(published.bpd.iloc[0]) if len(published) else math.nan
         row["thesis_fid"] = float(published.fid.iloc[0]) if len(published) else math.nan
+        row["fid_sampling_sd"] = _pooled([model.fid_sd if official_fid else None for model in models])
+        row["fd_cifar_sampling_sd"] = _pooled([model.fd_cifar_sd for model in models])
         rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=[*COLUMNS, *(SAMPLING_COLUMNS if repeats > 1 else ())])
+
+
+def _pooled(deviations: Sequence[float | None]) -> float:
+    """Root of the mean square of deviations that rest on equally many values; NaN where one is missing."""
+    squares = [math.nan if deviation is None else deviation**2 for deviation in deviations]
+    return math.sqrt(sum(squares) / len(squares))
 
 
 def mean_and_deviation(values: Sequence[float | None]) -> tuple[float, float]:
@@ -97,9 +110,9 @@ def read_csv(path: str | Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype={name: str for name in TEXT_COLUMNS}, keep_default_na=False, na_values={})
     except (OSError, ValueError) as error:
         raise UserError(f"table: cannot read {path}: {error}; build the table again.") from None
-    if tuple(table.columns) != COLUMNS:
+    if tuple(table.columns) not in (COLUMNS, COLUMNS + SAMPLING_COLUMNS):
         raise UserError(f"table: {path} must have the columns {', '.join(COLUMNS)}; build the table again.")
-    for name in COLUMNS:
+    for name in table.columns:
         if name not in TEXT_COLUMNS:
             table[name] = pd.to_numeric(table[name].replace("", math.nan))
     return table
@@ -130,7 +143,7 @@ def write_table(
         UserError: see :func:`read_measurements` and :func:`build_table`.
     """
     measurements, protocol = read_measurements(likelihoods, fidelities)
-    table = build_table(variants, measurements, official_fid=protocol.official_fid)
+    table = build_table(variants, measurements, official_fid=protocol.official_fid, repeats=protocol.repeats)
     notes = describe_protocol(measurements, protocol, experiment, small, ruler)
     details = describe_variants(variants, measurements, protocol)
     caption = f"Density estimation and sample quality of the experiment {experiment}."
@@ -151,6 +164,8 @@ def describe_protocol(
     error = max(measurement.iwbo_bpd_se for measurement in measurements)
     reference = protocol.reference_images or 0  # none without a distance, and then not mentioned
     against = f"{protocol.generated_images:,} generated images against {reference:,} training images"
+    if protocol.repeats > 1:
+        against = f"{protocol.repeats} sets of {against}"
     notes = []
     if small:
         notes.append(
@@ -162,9 +177,7 @@ def describe_protocol(
         f"importance-weighted bound with K = {protocol.importance_samples:,} samples; the standard error over images "
         f"is at most {error:.4f}."
     )
-    notes.append(
-        "Means over training seeds; ± is the sample standard deviation over seeds and is given for two or more seeds."
-    )
+    notes.append(_describe_spread(measurements, protocol))
     if measurements[0].fid is None:
         notes.append("FID was not measured in this experiment.")
     elif protocol.official_fid:
@@ -191,6 +204,25 @@ def describe_protocol(
         "reaches BPD 2.98 and FID 34.9; the thesis's baseline was trained for less."
     )
     return notes
+
+
+def _describe_spread(measurements: Sequence[Measurement], protocol: Protocol) -> str:
+    """What ± means in the table: it is either over training seeds or over sampling seeds."""
+    if protocol.repeats == 1:
+        return (
+            "Means over training seeds; ± is the sample standard deviation over seeds and is given for two or more "
+            "seeds."
+        )
+    sets = f"{protocol.repeats} sets of samples from different sampling seeds"
+    if len({measurement.variant for measurement in measurements}) == len(measurements):
+        return (
+            f"One training seed. Distances are means over {sets}, and their ± is the sample standard deviation over "
+            "these sets: it says nothing about other trainings. BPD has no ±."
+        )
+    return (
+        "Means over training seeds; ± is the sample standard deviation over training seeds. Each model's distances are "
+        f"means over {sets}; the deviation over sets is in the CSV file."
+    )
 
 
 def describe_variants(
