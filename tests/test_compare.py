@@ -9,6 +9,7 @@ import pytest
 
 from hybridflow.cli import main
 from hybridflow.config import parse_settings
+from hybridflow.digests import array_sha256
 from hybridflow.errors import UserError
 from hybridflow.report.compare import Tolerances, compare_results
 
@@ -152,6 +153,18 @@ def test_other_bytes_are_described(folders):
     assert "baseline/seed0/samples.npy: other bytes (0.0163 % of the values differ, by at most 255)" in lines
     assert "baseline/seed0/likelihood.npy: other bytes (shapes (4, 2) and (3, 2))" in lines
     assert different(a, b) == []
+
+
+@pytest.mark.parametrize(("name", "key"), [("samples", "sha256"), ("likelihood", "bounds_sha256")])
+def test_damaged_arrays_are_not_taken_for_other_results(folders, name, key):
+    path = folders[1] / "baseline" / "seed0" / f"{name}.npy"
+    values = np.load(path)
+    (path.parent / "samples.json").write_text("{}")
+    edit(path.parent, f"{name}.json", **{key: array_sha256(values)})
+    values.flat[-1] = 1
+    np.save(path, values)
+    with pytest.raises(UserError, match=rf"{name}\.npy is damaged .its values do not have the SHA-256"):
+        compare_results(*folders, TOLERANCES)
 
 
 def test_what_is_missing(folders):

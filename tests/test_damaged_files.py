@@ -410,6 +410,29 @@ def test_damaged_results_are_not_published(tmp_path, checkpoint, monkeypatch):
     assert "or damaged" in sentence(publish, [moments])
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_state_is_there_all_the_time(tmp_path, monkeypatch, links):
+    path, previous, replace, seen = tmp_path / "a", tmp_path / "b", Path.replace, []
+
+    def look(self, target):
+        seen.append(path.exists() or previous.exists())
+        return replace(self, target)
+
+    def no_link(*arguments):
+        raise OSError("not supported")
+
+    monkeypatch.setattr(Path, "replace", look)
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    for text in ("1", "2", "3"):
+        with atomic_path(path, previous) as temporary:
+            temporary.write_text(text)
+        assert path.read_text() == text
+    assert previous.read_text() == "2"
+    assert seen == [False, *[True] * 4]
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_names_reach_the_disk_after_the_content(tmp_path, monkeypatch):
     """The order that a power cut cannot turn into a file without content: data, rename, folder."""
     events, fsync, replace = [], os.fsync, Path.replace

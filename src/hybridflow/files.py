@@ -31,12 +31,25 @@ def atomic_path(path: str | Path, previous: Path | None = None) -> Iterator[Path
         with temporary.open("rb+") as handle:
             os.fchmod(handle.fileno(), 0o666 & ~_umask())  # some writers make files only their owner can read
             os.fsync(handle.fileno())
-        if previous is not None and path.exists():
-            path.replace(previous)
+        old = _second_name(path, previous) if previous is not None and path.exists() else None
         temporary.replace(path)
+        if old is not None:
+            old.replace(previous)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _second_name(path: Path, previous: Path) -> Path | None:
+    """Another name of ``path``'s content that becomes ``previous`` later, so that ``path`` is there all the time."""
+    name = previous.with_name(f".{previous.name}.{os.getpid()}.partial")
+    name.unlink(missing_ok=True)
+    try:
+        os.link(path, name)
+    except OSError:  # a file system without hard links
+        path.replace(previous)
+        return None
+    return name
 
 
 def sync_folder(folder: Path) -> None:

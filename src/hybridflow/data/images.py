@@ -81,6 +81,7 @@ def recorded_sha256(path: str | Path) -> str | None:
     path = Path(path)
     for note, keys in (
         (path.with_suffix(".json"), ("sha256",)),
+        (path.with_suffix(".json"), ("bounds_sha256",)),
         (path.with_name("manifest.json"), ("arrays", path.stem, "sha256")),
     ):
         if note.exists():
