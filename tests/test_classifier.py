@@ -98,7 +98,7 @@ def test_an_interrupted_training_ends_bit_identical(tmp_path, monkeypatch, preci
         torch.seed()  # the global generator must not matter
     monkeypatch.setattr(classifier, "_keep", keep)
     continued = train(settings, resume=path)
-    assert torch.load(path, weights_only=True)["step"] == 12  # two epochs of six batches were kept
+    assert torch.load(path, weights_only=True)["state"]["step"] == 12  # two epochs of six batches were kept
     assert equal(whole[0], continued[0])
     assert whole[1] == continued[1]
 

@@ -80,13 +80,13 @@ def test_grey_and_palette_become_rgb_exactly(folder, tmp_path):
     np.testing.assert_array_equal(images[3], expected(folder, "test/palette.png"))
 
 
-def deep_png():
-    """A 16-bit RGB PNG, which Pillow cannot write."""
+def deep_png(side=32):
+    """A 16-bit RGB PNG, which Pillow cannot write; another side than 32 is a lie of its header."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", side, side, 16, 2, 0, 0, 0)
     rows = zlib.compress((b"\0" + b"\x12\x34" * 96) * 32)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
@@ -107,6 +107,19 @@ def save_bad(kind, path):
         path.write_bytes(deep_png())
     elif kind == "cmyk":
         rgb.convert("CMYK").save(path, "JPEG")
+    elif kind == "grey-alpha":
+        rgb.convert("LA").save(path, "PNG")
+    elif kind == "floats":
+        Image.fromarray(np.zeros((32, 32), np.float32)).save(path, "TIFF")
+    elif kind == "bomb":
+        path.write_bytes(deep_png(20_000))
+    elif kind == "cut jpeg":
+        rgb.save(path, "JPEG")
+        path.write_bytes(path.read_bytes()[:-100])
+    elif kind == "changed":
+        rgb.save(path, "PNG")
+        content = path.read_bytes()
+        path.write_bytes(content[:500] + b"?" + content[501:])
     elif kind == "moving":
         rgb.save(path, "PNG", save_all=True, append_images=[Image.fromarray(pixels())])
     elif kind == "gif":
@@ -133,6 +146,11 @@ def save_bad(kind, path):
         ("moving", "several frames"),
         ("gif", "cannot be read as an image"),
         ("cut", "cannot be read as an image"),
+        ("grey-alpha", "the mode LA"),
+        ("floats", "cannot be read as an image"),
+        ("bomb", "20000x20000 pixels|decompression bomb"),
+        ("cut jpeg", "cannot be read as an image"),
+        ("changed", "cannot be read as an image"),
         ("link", "cannot be read as an image .No such file"),
         ("empty", "cannot be read as an image"),
     ],
@@ -152,6 +170,28 @@ def test_folders_that_are_missing_or_empty(folder, tmp_path):
     (folder / "test" / "b.png").unlink()
     with pytest.raises(UserError, match=r"holds 1 image \(.*at least 2 are needed"):
         prepare(folder, tmp_path)
+
+
+@pytest.mark.parametrize("name", [b"a\nb.png", b"a\x1b[31m.png", b"\xff.png"])
+def test_names_that_no_message_could_show(folder, name):
+    (folder / "train" / os.fsdecode(name)).write_bytes(b"x")
+    with pytest.raises(UserError, match="with a control character, or one that is not UTF-8; rename it") as caught:
+        list_images(folder, "train")
+    assert str(caught.value).isprintable()
+
+
+def test_names_may_have_any_other_character(folder, tmp_path):
+    names = ["a b.png", "ärger 図.png", "a\u202fb.png", "👩\u200d🔬.png", "$(x);'\".png", "-rf.png"]
+    for name in names:
+        Image.fromarray(pixels()).save(folder / "train" / name)
+    assert prepare(folder, tmp_path)["arrays"]["train"]["shape"][0] == 2 + len(names)
+    assert content_hash(settings_of(folder), tmp_path / "c.json").startswith("folder-")
+
+
+def test_a_pipe_is_not_waited_for(folder):
+    os.mkfifo(folder / "train" / "pipe.png")
+    with pytest.raises(UserError, match=r"pipe\.png is neither a file nor a folder"):
+        list_images(folder, "train")
 
 
 def test_the_fingerprint_follows_names_and_contents(folder, tmp_path):

@@ -119,7 +119,7 @@ def test_saved_moments_come_back(tmp_path):
 def test_a_broken_file_is_named(tmp_path, content):
     path = tmp_path / "moments.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"moments\.npz is not a file of feature statistics; delete it"):
+    with pytest.raises(UserError, match=r"moments\.npz is not a file of feature statistics, or damaged; delete it"):
         load_moments(path)
 
 

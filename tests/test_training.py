@@ -112,7 +112,7 @@ def job(folder: Path, name: str = "baseline", seed: int = 0, parent: Path | None
 def rows(path: Path) -> list[dict]:
     """The history without the figures that time takes part in."""
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in found]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second", "crc32")} for row in found]
 
 
 # --- a killed run continues exactly -----------------------------------------------------------------------------------

@@ -276,6 +276,30 @@ def test_a_killed_run_goes_on_and_ends_the_same(finished: Project, tmp_path: Pat
         assert ours.read_bytes() == theirs.read_bytes(), name
 
 
+def test_exchanged_and_damaged_files_are_named(finished: Project, tmp_path: Path) -> None:
+    project = copied(finished, tmp_path / "damaged")
+    results = project.path / "results" / "micro"
+    checkpoint = results / "baseline" / "seed0" / "checkpoint.safetensors"
+    checkpoint.write_bytes((results / "dcgan-0.5" / "seed0" / "checkpoint.safetensors").read_bytes())
+    output = project.snakemake("--until", "evaluate_likelihood", check=False)
+    assert "holds the checkpoint of variant 'dcgan-0.5', seed 0, not of 'baseline', seed 0; delete it" in output
+    assert "Traceback" not in output
+
+    (stored,) = (project.path / "store").glob("baseline-*.safetensors")
+    content = stored.read_bytes()
+    stored.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    checkpoint.unlink()
+    target = str(checkpoint.relative_to(project.path))
+    command = [sys.executable, "-m", "snakemake", target, "--cores", "2", "--configfile", "micro.yaml"]
+    output = project.run(*command, check=False).stdout
+    assert f"the checkpoint store/{stored.name} is damaged (its flow is not what was written); delete it" in output
+    assert "Traceback" not in output
+    assert not checkpoint.exists()
+    stored.unlink()  # what the sentence says
+    project.run(*command)
+    assert checkpoint.read_bytes() == content
+
+
 def test_weights_that_cannot_be_had_are_one_sentence(project: Project) -> None:
     write_dataset(project)
     project.write("fid.yaml", "evaluation: {fid: {enabled: true, weights: nowhere.pth}}")

@@ -1,9 +1,12 @@
-"""Checkpoints: weights as safetensors with metadata, and the resume state of a running training."""
+"""Checkpoints: weights as safetensors with metadata, and the resume state of a running training.
+
+Both carry content hashes (:mod:`hybridflow.digests`), which every reader compares.
+"""
 
 from __future__ import annotations
 
 import json
-import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +16,30 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hybridflow.config import FlowSettings
+from hybridflow.digests import digest
 from hybridflow.errors import UserError
-from hybridflow.files import atomic_path
+from hybridflow.files import atomic_path, mend
 from hybridflow.flows import build_flow
 from hybridflow.flows.base import Flow
 
-FORMAT = "hybridflow-checkpoint-1"
+FORMAT = "hybridflow-checkpoint-2"
+WITHOUT_HASHES = "hybridflow-checkpoint-1"
+"""An earlier version's files: the metadata alone, and nothing to check them by."""
 
 
 def save_checkpoint(path: Path, models: dict[str, nn.Module], metadata: dict[str, Any]) -> None:
-    """Writes ``{name}.{parameter}`` tensors and JSON metadata into one safetensors file, atomically."""
-    tensors = {
-        f"{name}.{key}": value.detach().to("cpu", copy=True).contiguous()
+    """Writes ``{name}.{parameter}`` tensors and JSON metadata into one safetensors file, atomically.
+
+    The header also holds a content hash of the metadata and one of every model's tensors.
+    """
+    states = {
+        name: {key: value.detach().to("cpu", copy=True).contiguous() for key, value in model.state_dict().items()}
         for name, model in models.items()
-        for key, value in model.state_dict().items()
     }
+    tensors = {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
+    hashes = {"metadata": digest(metadata), "models": {name: digest(state) for name, state in states.items()}}
     # One entry: safetensors does not fix the order of several, and equal runs shall give equal files.
-    header = {FORMAT: json.dumps(metadata, sort_keys=True)}
+    header = {FORMAT: json.dumps({"metadata": metadata, "sha256": hashes}, sort_keys=True)}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, header)
 
@@ -40,22 +50,43 @@ def read_metadata(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, damaged or something else.
     """
-    with _opened(path) as file:
-        header = file.metadata() or {}
-    if FORMAT not in header:
-        raise UserError(f"{path} is not a checkpoint of this pipeline; delete it and run the workflow again.")
-    return json.loads(header[FORMAT])
+    return _header(path)[0]
 
 
 def check_key(path: Path, key: str) -> None:
-    """Makes sure that a stored checkpoint is the one its name promises.
+    """Makes sure that a checkpoint is the one its name promises.
 
     Raises:
         UserError: it is not, or cannot be read.
     """
     found = read_metadata(path)["key"]
     if found != key:
-        raise UserError(f"{path} holds the checkpoint {found}, not {key}; delete it and run the workflow again.")
+        raise UserError(f"{path} holds the checkpoint {found}, not {key}; {mend(path)}.")
+
+
+def check_model(path: Path, variant: str, seed: int) -> None:
+    """Makes sure that a checkpoint is of this variant and seed.
+
+    Raises:
+        UserError: it is of another, or cannot be read.
+    """
+    metadata = read_metadata(path)
+    if (metadata["variant"], metadata["seed"]) != (variant, seed):
+        raise UserError(
+            f"{path} holds the checkpoint of variant {metadata['variant']!r}, seed {metadata['seed']}, not of "
+            f"{variant!r}, seed {seed}; {mend(path)}."
+        )
+
+
+def check_content(path: Path) -> None:
+    """Compares everything in a checkpoint with its hashes.
+
+    Raises:
+        UserError: the file is missing, damaged or something else.
+    """
+    _, models = _header(path)
+    for name in models or {}:
+        read_tensors(path, name)
 
 
 def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
@@ -64,10 +95,32 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, damaged or something else.
     """
-    read_metadata(path)
+    _, models = _header(path)
+    prefix = f"{name}."
     with _opened(path) as file:
-        prefix = f"{name}."
-        return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+        tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+    if models is not None and models.get(name) != (digest(tensors) if tensors else None):
+        raise _damaged(path, f"its {name} is not what was written")
+    return tensors
+
+
+def _header(path: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """The metadata, and the models' hashes by name; None in a file of an earlier version."""
+    with _opened(path) as file:
+        header = file.metadata() or {}
+    try:
+        if FORMAT not in header:
+            return json.loads(header[WITHOUT_HASHES]), None
+        content = json.loads(header[FORMAT])
+        metadata, hashes = content["metadata"], content["sha256"]
+        sound = hashes["metadata"] == digest(metadata) and isinstance(hashes["models"], dict)
+    except (ValueError, KeyError, TypeError):
+        if FORMAT not in header and WITHOUT_HASHES not in header:
+            raise UserError(f"{path} is not a checkpoint of this pipeline; {mend(path)}.") from None
+        sound = False
+    if not sound:
+        raise _damaged(path, "its metadata is not what was written")
+    return metadata, hashes["models"]
 
 
 def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[Flow, dict[str, Any]]:
@@ -97,24 +150,66 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
         raise UserError(f"{path} does not fit the architecture it should have: {detail}.") from None
 
 
+def previous_state(path: Path) -> Path:
+    """Where :func:`save_resume_state` keeps the state before the one in ``path``."""
+    return path.with_name(f"{path.name}.previous")
+
+
+def resume_state_exists(path: Path) -> bool:
+    """Whether there is a state to continue, or the one before it."""
+    return path.exists() or previous_state(path).exists()
+
+
+def remove_resume_state(path: Path) -> None:
+    """Removes the state and the one before it."""
+    path.unlink(missing_ok=True)
+    previous_state(path).unlink(missing_ok=True)
+
+
 def save_resume_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes nested dicts of tensors and numbers atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    """Writes nested dicts of tensors and numbers with their hash, atomically; keeps the state before."""
+    with atomic_path(path, previous_state(path)) as temporary:
+        torch.save({"state": state, "sha256": digest(state)}, temporary)
 
 
-def load_resume_state(path: Path) -> dict[str, Any]:
+def load_resume_state(path: Path, silent: bool = False) -> dict[str, Any]:
     """Reads what :func:`save_resume_state` wrote, tensors on the CPU.
 
+    When the last state is damaged, it is the one before, and a line on standard error says so unless ``silent``.
+
     Raises:
-        UserError: the file is damaged.
+        UserError: there is no sound state.
     """
+    previous = previous_state(path)
+    state = read_state(path)
+    if state is None and previous.exists():
+        state = read_state(previous)
+        if state is None:
+            raise UserError(
+                f"the resume state {path} is damaged or missing, and {previous} is damaged; delete both to train this "
+                "model again from its start."
+            )
+        if not silent:
+            what = "is damaged" if path.exists() else "is missing"
+            print(f"the resume state {path} {what}; going on from the one before it", file=sys.stderr, flush=True)
+    if state is None:
+        raise UserError(f"the resume state {path} is damaged; delete it to train this model again from its start.")
+    return state
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """One file of a state with its hash, or None if it is missing or damaged."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        raise UserError(
-            f"the resume state {path} is damaged; delete it to train this model again from its start."
-        ) from None
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if "sha256" not in content:
+            return content if "step" in content else None  # of an earlier version, without a hash
+        return content["state"] if content["sha256"] == digest(content["state"]) else None
+    except Exception:  # torch.load raises nearly anything on a damaged file
+        return None
+
+
+def _damaged(path: Path, how: str) -> UserError:
+    return UserError(f"the checkpoint {path} is damaged ({how}); {mend(path)}.")
 
 
 def _opened(path: Path) -> Any:
@@ -123,4 +218,4 @@ def _opened(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint at {path}; run the workflow that trains it.") from None
     except (SafetensorError, OSError) as error:
-        raise UserError(f"the checkpoint {path} is damaged ({error}); delete it and run the workflow again.") from None
+        raise _damaged(path, " ".join(str(error).split())) from None

@@ -10,8 +10,10 @@ from hybridflow.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a subcommand; a :class:`UserError` is printed as one sentence, status 1."""
-    parser = argparse.ArgumentParser(prog="hybridflow", description="Beside the workflow: store and samples.")
+    """Runs a subcommand; a :class:`UserError` is printed as one sentence, status 1 (of ``compare``: 2)."""
+    parser = argparse.ArgumentParser(
+        prog="hybridflow", description="Beside the workflow: store, samples and comparisons."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     status = commands.add_parser("status", help="say which results of a configuration are stored, published, missing")
@@ -35,12 +37,21 @@ def main(arguments: list[str] | None = None) -> int:
     sample.add_argument("--seed", type=int, default=0)
     sample.set_defaults(run=_sample)
 
+    compare = commands.add_parser("compare", help="say in what two result folders differ (status 1 if they do)")
+    compare.add_argument("a", type=Path, metavar="RESULTS_A")
+    compare.add_argument("b", type=Path, metavar="RESULTS_B")
+    compare.add_argument("--tolerance-bpd", type=float, default=0.01, help="in bits/dim (default: 0.01)")
+    compare.add_argument(
+        "--tolerance-distance", type=float, default=0.02, help="share of the larger Frechet distance (default: 0.02)"
+    )
+    compare.set_defaults(run=_compare, failure=2)
+
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return getattr(options, "failure", 1)
     except KeyboardInterrupt:
         return 130
 
@@ -94,6 +105,17 @@ def _sample(options: argparse.Namespace) -> int:
     save_png(options.out, image_grid(np.concatenate(parts), options.columns), scale=4)
     print(options.out)
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from hybridflow.report.compare import Tolerances, compare_results
+
+    tolerances = Tolerances(options.tolerance_bpd, options.tolerance_distance)
+    found = compare_results(options.a, options.b, tolerances)
+    print(f"A: {options.a}", f"B: {options.b}", *found.lines, sep="\n")
+    count = found.differences
+    print(f"different in {count} respect{'s' * (count > 1)}" if count else "the same within the tolerances")
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

@@ -52,13 +52,19 @@ def _finite(value: float) -> float:
     return value
 
 
+def _fits(value: int) -> int:
+    if abs(value) >= 2**63:
+        raise ValueError("must be less than 2^63")  # no array, seed or step counter is larger
+    return value
+
+
 def _not_reserved(value: str) -> str:
     if value in RESERVED_NAMES:
         raise ValueError(f"is taken by a folder of the results ({', '.join(RESERVED_NAMES)})")
     return value
 
 
-Int = Annotated[int, Strict()]
+Int = Annotated[int, Strict(), AfterValidator(_fits)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
 Float = Annotated[float, BeforeValidator(_number), AfterValidator(_finite)]
@@ -348,7 +354,7 @@ class Settings(Section):
         if entry.discriminator is not None:
             if entry.discriminator not in self.discriminators:
                 raise UserError(
-                    f"config: `{where}.discriminator` is {entry.discriminator!r}, which is not defined under "
+                    f"config: `{where}.discriminator` is {_shown(entry.discriminator)}, which is not defined under "
                     f"`discriminators`{_hint(entry.discriminator, self.discriminators)}."
                 )
             discriminator = self.discriminators[entry.discriminator]
@@ -392,7 +398,7 @@ class Settings(Section):
             if entry.init_from is not None:
                 if entry.init_from not in self.variants:
                     raise UserError(
-                        f"config: `{where}.init_from` is {entry.init_from!r}, which is not a variant"
+                        f"config: `{where}.init_from` is {_shown(entry.init_from)}, which is not a variant"
                         f"{_hint(entry.init_from, self.variants)}."
                     )
                 if self.resolve(entry.init_from).flow != variant.flow:
@@ -443,8 +449,11 @@ def load_settings(*paths: str | Path) -> Settings:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"config: cannot read {path}: {error.strerror}.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"config: {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, no date, a number of 5000 digits
+            reason = _plain(" ".join(str(error).split()), 500)
+            raise UserError(f"config: {path} is not valid YAML: {reason}.") from None
+        except RecursionError:
+            raise UserError(f"config: {path} is nested too deeply; a configuration has at most six levels.") from None
         if not isinstance(content, dict):
             raise UserError(f"config: {path} must hold a mapping of settings.")
         merged = _merge(merged, content)
@@ -479,7 +488,7 @@ def _sentence(model: type[Section], problem: Any, where: str) -> str:
     """One validation problem in words; ``loc`` is the path of keys pydantic followed."""
     path = [str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-"))]
     path = [part for part in path if part != "[key]"]
-    key = ".".join([*([where] if where else []), *path])
+    key = ".".join([*([where] if where else []), *map(_plain, path)])
     value = problem["input"]
     if problem["type"] == "extra_forbidden":
         names = _known_keys(model, path[:-1])
@@ -528,11 +537,20 @@ def _requirement(problem: Any) -> str:
     return message[0].lower() + message[1:]
 
 
+def _plain(text: str, limit: int = 70) -> str:
+    """Text on one line, shortened: what a terminal would not print is written as an escape sequence."""
+    text = text if len(text) <= limit else text[: limit - 3] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _shown(value: Any) -> str:
     """A value as it stands in YAML, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of many digits, or lists in lists in lists
+        text = "something very long" if isinstance(value, int) else "something nested very deeply"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -7,17 +7,21 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, previous: Path | None = None) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that takes its place when the block succeeds.
 
     A reader sees the old content or the new, never a half-written file, whatever kills the writer:
-    the content is flushed to disk before the rename. On an exception the temporary file is removed.
+    the content is flushed to disk before the rename, and the folder after it. On an exception the temporary file is
+    removed.
+
+    Args:
+        previous: a name in the same folder that the old content is kept under, or None.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,9 +31,45 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as handle:
             os.fchmod(handle.fileno(), 0o666 & ~_umask())  # some writers make files only their owner can read
             os.fsync(handle.fileno())
+        old = _second_name(path, previous) if previous is not None and path.exists() else None
         temporary.replace(path)
+        if old is not None:
+            old.replace(previous)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _second_name(path: Path, previous: Path) -> Path | None:
+    """Another name of ``path``'s content that becomes ``previous`` later, so that ``path`` is there all the time."""
+    name = previous.with_name(f".{previous.name}.{os.getpid()}.partial")
+    name.unlink(missing_ok=True)
+    try:
+        os.link(path, name)
+    except OSError:  # a file system without hard links
+        path.replace(previous)
+        return None
+    return name
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's names to disk: without it, a power cut can take back a rename that had succeeded."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some network file systems cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def mend(path: str | Path) -> str:
+    """What to do about a damaged file of the store or of the results, in words that end a sentence."""
+    path = Path(path)
+    note = path.with_name(path.name + ".dvc")
+    if note.exists():
+        # Not `dvc checkout`: DVC takes a file whose time and size did not change for unchanged.
+        return f"bring the published one back with `rm {path} && dvc pull {note}`"
+    return f"delete it (`rm {path}`) and run the workflow again"
 
 
 def _umask() -> int:

@@ -24,11 +24,14 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
         The ``.dvc`` files of all stored entries, for ``git add``.
 
     Raises:
-        UserError: nothing is stored, or dvc fails.
+        UserError: nothing is stored, a result is damaged, or dvc fails.
     """
     files = [path for entry in entries if entry.stored for path in entry.files]
     if not files:
         raise UserError("publish: none of this configuration's results is in store/; run the workflow first.")
+    for entry in entries:
+        if entry.stored:
+            _check(entry)
     for path in files:
         # Also when it is tracked: a result made anew under the same key may differ in its bits.
         _dvc("add", "--quiet", str(path))
@@ -39,6 +42,28 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     print(f"; not stored yet: {', '.join(missing)}" if missing else "")
     print("now commit the .dvc files (and dvc-remote/, when that is the remote):  git add store dvc-remote")
     return notes
+
+
+def _check(entry: Entry) -> None:
+    """Reads all of a result, as its users will: what is damaged must not replace what others have.
+
+    Raises:
+        UserError: it is damaged, or another one than its name says.
+    """
+    from hybridflow.checkpoint import check_content, check_key, read_metadata
+    from hybridflow.metrics.classifier import load_classifier
+    from hybridflow.metrics.frechet import load_moments
+    from hybridflow.report.histories import read_whole_history
+
+    path = entry.files[0]
+    if path.suffix == ".npz":
+        load_moments(path)
+    elif entry.name == "classifier":
+        load_classifier(path, "cpu")
+    else:
+        check_key(path, entry.key)
+        check_content(path)
+        read_whole_history(entry.file(".jsonl"), read_metadata(path))
 
 
 def _dvc(*arguments: str) -> None:

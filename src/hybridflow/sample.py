@@ -57,7 +57,7 @@ def sample_to_file(
     key: str,
     label: str = "sample",
     repeat: int = 0,
-) -> None:
+) -> str:
     """Draws a set of ``settings.images`` images into a ``.npy`` file, (N, C, H, W) uint8.
 
     Finished batches survive a kill (:class:`hybridflow.growing.GrowingArray`).
@@ -66,6 +66,9 @@ def sample_to_file(
         flow: in evaluation mode, on ``device``.
         key: identifies the flow's weights; batches of another flow are not continued.
         repeat: number of the set, from 0.
+
+    Returns:
+        SHA-256 of the images' bytes.
     """
     seed = set_seed(settings.seed, repeat)
     identity = {"key": key, "settings": settings.one_set() | {"seed": seed}}
@@ -76,7 +79,7 @@ def sample_to_file(
             indices = range(start, min(start + settings.batch_size, settings.images))
             growing.append(sample_images(flow, indices, seed, settings.temperature, device))
             progress.update(len(indices))
-    growing.finish()
+    return growing.finish()
 
 
 def image_grid(y: Tensor | np.ndarray, columns: int) -> np.ndarray:

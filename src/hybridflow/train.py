@@ -6,9 +6,10 @@ where its last resume state stands: on a CPU the final weights are bit-identical
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,6 +28,8 @@ from hybridflow.checkpoint import (
     load_weights,
     read_metadata,
     read_tensors,
+    remove_resume_state,
+    resume_state_exists,
     save_checkpoint,
     save_resume_state,
 )
@@ -49,6 +52,7 @@ from hybridflow.progress import Progress
 from hybridflow.replicas import ALONE, Replicas
 from hybridflow.sample import image_grid, save_png
 from hybridflow.schedule import Schedule
+from hybridflow.seal import Seal, open_lines
 from hybridflow.seeding import derive_seed
 
 NETWORK_DTYPES = {"fp32": None, "bf16": torch.bfloat16}
@@ -359,9 +363,9 @@ class Batches:
 def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas = ALONE) -> None:
     """Trains ``job.variant`` and writes its checkpoint and history.
 
-    Continues from ``job.resume`` when that exists. On SIGTERM and SIGINT the state is saved before the
-    process ends. Replicas all call this, and the first one writes: they hold the same state and figures, so they
-    find the same errors, and they agree after every step on whether to stop.
+    Continues from ``job.resume`` when that exists, and from the state before it when that is damaged. On SIGTERM
+    and SIGINT the state is saved before the process ends. Replicas all call this, and the first one writes: they hold
+    the same state and figures, so they find the same errors, and they agree after every step on whether to stop.
 
     Args:
         images: training split, (N, C, H, W) uint8.
@@ -376,10 +380,10 @@ def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas
 
     # Build the state, or continue an earlier one
     state = initial_state(job, batches, device)
-    if job.resume.exists():
-        state.load_state_dict(load_resume_state(job.resume), device)
+    if resume_state_exists(job.resume):
+        state.load_state_dict(load_resume_state(job.resume, silent=not replicas.leads), device)
     replicas.share_state(state.models)
-    history = History(job.history, job.monitor, state.step) if replicas.leads else None
+    history = History(job.history, job.monitor, state.step, job.key) if replicas.leads else None
     last_save = time.monotonic()
     started = time.monotonic() - state.seconds
 
@@ -446,7 +450,7 @@ def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas
         {"flow": state.result} | ({"discriminator": state.discriminator} if state.discriminator else {}),
         metadata(job, schedule, device),
     )
-    job.resume.unlink(missing_ok=True)
+    remove_resume_state(job.resume)
 
 
 def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
@@ -599,21 +603,24 @@ def graceful_stop() -> Iterator[Callable[[], int]]:
 class History:
     """Figures of a training: a JSONL file beside the checkpoint, and TensorBoard scalars.
 
-    Rows after ``step`` belong to a run that was killed after its last resume state; they are dropped.
+    Rows after ``step`` belong to a run that was killed after its last resume state; they are dropped. So are damaged
+    rows: figures of earlier steps are no reason to stop a training.
 
     Args:
-        path: the JSONL file.
+        path: the JSONL file; its rows are sealed (:mod:`hybridflow.seal`).
         monitor: folder for TensorBoard.
         step: where training starts or continues.
+        key: of the training.
     """
 
-    def __init__(self, path: Path, monitor: Path, step: int) -> None:
+    def __init__(self, path: Path, monitor: Path, step: int, key: str) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = _complete_rows(path) if path.exists() else []
+        rows = _sound_rows(path, key) if path.exists() else []
         rows = [row for row in rows if row["step"] <= step]
-        write_text(path, "".join(json.dumps(row) + "\n" for row in rows))  # a kill now must not cost older rows
+        self.seal = Seal(key)
+        write_text(path, "".join(self.seal.line(row) for row in rows))  # a kill now must not cost older rows
         self.file = path.open("a", encoding="utf-8")
         self.previous = (rows[-1]["images"], rows[-1]["seconds"]) if rows else (0, 0.0)
         self.images_per_second = 0.0
@@ -627,23 +634,22 @@ class History:
         self.previous = (images, seconds)
         row = {"step": step, "images": images, "seconds": round(seconds, 3), "lr": lr}
         row |= {"images_per_second": round(self.images_per_second, 2)} | figures
-        self.file.write(json.dumps(row) + "\n")
+        self.file.write(self.seal.line(row))
         self.file.flush()
         for name, value in row.items():
             if name not in ("step", "images"):
                 self.board.add_scalar(name, value, step)
 
     def close(self) -> None:
+        os.fsync(self.file.fileno())  # the checkpoint follows, and with it the claim that the history is complete
         self.file.close()
         self.board.close()
 
 
-def _complete_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a history file; a last line cut short by a kill is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+def _sound_rows(path: Path, key: str) -> list[dict[str, Any]]:
+    """The rows of a history file up to the first that is damaged, or that a kill cut short."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    rows, broken = open_lines(lines, key)
+    if broken is not None and (broken < len(lines) - 1 or lines[-1].endswith(b"\n")):
+        print(f"line {broken + 1} of {path} is damaged; it and those after it are left out", file=sys.stderr)
     return rows

@@ -7,11 +7,12 @@ from hybridflow.files import write_json
 from hybridflow.job import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
-    from hybridflow.checkpoint import load_flow
+    from hybridflow.checkpoint import check_model, load_flow
     from hybridflow.data.images import load_images, split_holdout
     from hybridflow.metrics.likelihood import evaluate_likelihood, round_trip_error
 
     likelihood = settings.evaluation.likelihood
+    check_model(Path(snakemake.input.checkpoint), snakemake.wildcards.variant, int(snakemake.wildcards.seed))
     flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)
     images = load_images(snakemake.input.images)
     if likelihood.split == "holdout":

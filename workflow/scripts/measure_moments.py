@@ -39,7 +39,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
                 save_moments(stored, measure(load_extractor(), f"features {name} {split}"), description)
         place(stored, snakemake.output.moments)
     else:
-        description |= read_json(snakemake.input.note)  # checkpoint, sampling, and repeat if it is not the first set
+        description |= read_json(snakemake.input.note)  # checkpoint, sampling, sha256; repeat if not the first set
         label = f"features {name} {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
         if "repeat" in description:
             label += f" repeat {description['repeat']}"

@@ -6,9 +6,10 @@ from hybridflow.files import write_json
 from hybridflow.job import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
-    from hybridflow.checkpoint import load_flow
+    from hybridflow.checkpoint import check_model, load_flow
     from hybridflow.sample import sample_to_file
 
+    check_model(Path(snakemake.input.checkpoint), snakemake.wildcards.variant, int(snakemake.wildcards.seed))
     flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)
     repeat = int(snakemake.wildcards.get("repeat", 0))
     label = f"sample {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
@@ -16,5 +17,6 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     if repeat > 0:
         label += f" repeat {repeat}"
         note["repeat"] = repeat
-    sample_to_file(flow, settings.sampling, Path(snakemake.output.samples), device, metadata["key"], label, repeat)
+    samples = Path(snakemake.output.samples)
+    note["sha256"] = sample_to_file(flow, settings.sampling, samples, device, metadata["key"], label, repeat)
     write_json(snakemake.output.note, note)

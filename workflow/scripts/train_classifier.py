@@ -2,7 +2,8 @@
 
 import sys
 
-from hybridflow.files import place
+from hybridflow.errors import UserError
+from hybridflow.files import mend, place
 from hybridflow.job import torch_job
 from hybridflow.store import claim, classifier_entry
 
@@ -29,6 +30,9 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
             )
             save_classifier(stored, state, settings.evaluation.fd_cifar.classifier, accuracy)
         resume.unlink(missing_ok=True)
-    accuracy = load_classifier(stored, "cpu")[1]["accuracy"]
+    description = load_classifier(stored, "cpu")[1]
+    if description["settings"] != settings.evaluation.fd_cifar.classifier.model_dump():
+        raise UserError(f"{stored} holds a classifier that was trained with other settings; {mend(stored)}.")
+    accuracy = description["accuracy"]
     print(f"classifier: {100 * accuracy['test']:.1f} % accuracy on the test split", file=sys.stderr)
     place(stored, snakemake.output.classifier)

@@ -16,8 +16,9 @@ with (
         threads,
     ),
 ):
-    from hybridflow.checkpoint import check_key
+    from hybridflow.checkpoint import check_content, check_key, read_metadata, remove_resume_state
     from hybridflow.launch import train_on
+    from hybridflow.report.histories import read_whole_history
     from hybridflow.train import Job
 
     entry = variant_entry(settings, variant, seed, snakemake.params.dataset)
@@ -25,6 +26,10 @@ with (
         if entry.stored:
             print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
         else:
+            parent = settings.variants[variant].init_from
+            if parent is not None:
+                parent_key = variant_entry(settings, parent, seed, snakemake.params.dataset).key
+                check_key(Path(snakemake.input.parent), parent_key)
             job = Job(
                 variant=settings.resolve(variant),
                 seed=seed,
@@ -37,7 +42,9 @@ with (
                 dataset_hash=snakemake.params.dataset,
             )
             train_on(job, Path(snakemake.input.images), settings.dataset.holdout, devices, threads)
-        entry.file(".resume").unlink(missing_ok=True)
-    check_key(entry.file(".safetensors"), entry.key)
+        check_key(entry.file(".safetensors"), entry.key)
+        check_content(entry.file(".safetensors"))
+        read_whole_history(entry.file(".jsonl"), read_metadata(entry.file(".safetensors")))
+        remove_resume_state(entry.file(".resume"))
     place(entry.file(".safetensors"), snakemake.output.checkpoint)
     place(entry.file(".jsonl"), snakemake.output.history)

@@ -1,4 +1,4 @@
-"""Loading the prepared arrays."""
+"""Loading arrays of images and labels, and comparing them with the hash that stands beside them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridflow.digests import array_sha256
 from hybridflow.errors import UserError
+from hybridflow.files import mend, read_json
 
 
 def load_images(path: str | Path) -> np.ndarray:
     """The images of a .npy file, memory-mapped read-only: uint8 (N, 3, 32, 32), C order, N >= 1.
+
+    They are compared with the SHA-256 in ``manifest.json`` (the dataset's arrays) or in a ``.json`` of the same name
+    (samples) beside the file, if there is one.
 
     Raises:
         UserError: the file is missing, damaged or something else.
@@ -22,6 +27,7 @@ def load_images(path: str | Path) -> np.ndarray:
         raise UserError(
             f"{path} is in Fortran order, but images must be in C order; delete it and prepare the data again."
         )
+    check_array(path, images)
     return images
 
 
@@ -34,6 +40,7 @@ def load_labels(path: str | Path) -> np.ndarray:
     labels = _load(path)
     if labels.dtype != np.int64 or labels.ndim != 1:
         raise _wrong(path, labels, "int64 (N,)")
+    check_array(path, labels)
     return labels
 
 
@@ -52,6 +59,41 @@ def split_holdout(images: np.ndarray, holdout: int) -> tuple[np.ndarray, np.ndar
         )
     kept = len(images) - holdout
     return images[:kept], images[kept:]
+
+
+def check_array(path: str | Path, array: np.ndarray) -> None:
+    """Compares an array with the hash beside its file, if there is one.
+
+    Raises:
+        UserError: they differ, or the note with the hash is damaged.
+    """
+    expected = recorded_sha256(path)
+    if expected is not None and array_sha256(array) != expected:
+        raise UserError(f"{path} is damaged (its values do not have the SHA-256 {expected}); {mend(path)}.")
+
+
+def recorded_sha256(path: str | Path) -> str | None:
+    """The SHA-256 of an array's bytes that stands beside its file, or None.
+
+    Raises:
+        UserError: the note with the hash is damaged.
+    """
+    path = Path(path)
+    for note, keys in (
+        (path.with_suffix(".json"), ("sha256",)),
+        (path.with_suffix(".json"), ("bounds_sha256",)),
+        (path.with_name("manifest.json"), ("arrays", path.stem, "sha256")),
+    ):
+        if note.exists():
+            try:
+                value = read_json(note)
+                for key in keys:
+                    value = value.get(key, {})
+            except (ValueError, AttributeError):
+                raise UserError(f"{note} is damaged (it is not a note about {path.name}); {mend(note)}.") from None
+            if isinstance(value, str):
+                return value
+    return None
 
 
 def _load(path: str | Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 from hybridflow.errors import UserError
@@ -16,7 +17,8 @@ def list_images(folder: str | Path, split: str) -> list[str]:
     Folders are searched to any depth, links are followed, names that begin with a dot are skipped.
 
     Raises:
-        UserError: the folder is missing or unreadable, or holds fewer than 2 images.
+        UserError: the folder is missing or unreadable, holds fewer than 2 images, a name that no message could show,
+            or a pipe or device that has an image's name.
     """
     root = Path(folder).expanduser()
     top = root / split
@@ -37,6 +39,14 @@ def list_images(folder: str | Path, split: str) -> list[str]:
         names.extend(
             f"{relative}/{name}" for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")
         )
+    for name in names:
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+            raise UserError(
+                f"{top} holds the name {name!a} with a control character, or one that is not UTF-8; rename it."
+            )
+        path = root / name
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is neither a file nor a folder, and reading it could wait for ever; remove it.")
     if len(names) < 2:
         raise UserError(
             f"{top} holds {len(names)} image{'s' * (len(names) != 1)} ({', '.join(SUFFIXES)}), "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 
 from hybridflow.config import AugmentationSettings, ClassifierSettings
 from hybridflow.data.augment import augment
+from hybridflow.digests import digest
 from hybridflow.errors import UserError
-from hybridflow.files import atomic_path, sha256_json
+from hybridflow.files import atomic_path, mend, sha256_json
 from hybridflow.keys import CLASSIFIER_VERSION
 from hybridflow.progress import Progress
 from hybridflow.seeding import derive_seed
@@ -269,7 +271,7 @@ def _key(settings: ClassifierSettings, images: Tensor, labels: Tensor) -> str:
 def _keep(path: Path, key: str, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     state = {"key": key, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        torch.save({"state": state, "sha256": digest(state)}, temporary)
 
 
 def _restore(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> int:
@@ -277,12 +279,16 @@ def _restore(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Opti
     if not path.exists():
         return 0
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        fits = state["key"] == key
+        content = torch.load(path, map_location=device, weights_only=True)
+        state = content["state"]
+        sound = content["sha256"] == digest(state)
     except Exception:  # torch.load raises nearly anything on a damaged file
-        fits = False
-    if not fits:
-        return 0  # of other settings or unreadable: it can only be started anew
+        sound = False
+    if not sound:
+        print(f"the resume state {path} is damaged; the classifier is trained from its start", file=sys.stderr)
+        return 0
+    if state["key"] != key:
+        return 0  # of other settings or images: it can only be started anew
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"]
@@ -332,9 +338,13 @@ class ClassCounter:
 def save_classifier(
     path: str | Path, state: dict[str, Tensor], settings: ClassifierSettings, accuracy: dict[str, float]
 ) -> None:
-    """Writes a trained classifier as safetensors, atomically; the same content gives the same bytes."""
+    """Writes a trained classifier as safetensors, atomically; the same content gives the same bytes.
+
+    The header also holds a content hash of the weights and of the rest of the header.
+    """
     # One metadata entry: the order of several is not fixed, and the file's hash would change with it.
     description = {"kind": "cifar_classifier", "settings": settings.model_dump(), "accuracy": accuracy}
+    description["sha256"] = digest([description, state])
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata={"hybridflow": json.dumps(description, sort_keys=True)})
 
@@ -354,9 +364,13 @@ def load_classifier(path: str | Path, device: torch.device | str) -> tuple[Cifar
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
         model = CifarClassifier(description["settings"]["width"])
         model.load_state_dict(state)
+        expected = description.pop("sha256", None)  # an earlier version wrote none
+        sound = expected in (None, digest([description, {name: value.cpu() for name, value in state.items()}]))
     except OSError as error:
         raise UserError(f"cannot read the classifier {path}: {error.strerror or error}.") from None
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
-        raise UserError(f"{path} is not a trained CIFAR-10 classifier; delete it and run again.") from None
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, AttributeError):
+        raise UserError(f"{path} is not a trained CIFAR-10 classifier; {mend(path)}.") from None
+    if not sound:
+        raise UserError(f"the classifier {path} is damaged (its weights are not what was written); {mend(path)}.")
     model.to(device, memory_format=torch.channels_last).eval()
     return model, {"settings": description["settings"], "accuracy": description["accuracy"]}

@@ -84,10 +84,11 @@ def _load_set(
     generated = {}
     for path in paths:
         moments, described = load_moments(path)
-        same = all(described.get(name) == note.get(name) for name in ("checkpoint", "sampling", "repeat"))
+        same = all(described.get(name) == note.get(name) for name in ("checkpoint", "sampling", "repeat", "sha256"))
         if not same or note.get("repeat", 0) != number or moments.count != note["sampling"]["images"]:
             raise UserError(
-                f"{path} was measured on other samples than those of {note['checkpoint']}, set {number}; delete it."
+                f"{path} was measured on other samples than those of {note['checkpoint']}, set {number}; delete it and "
+                "run the workflow again."
             )
         generated[described["extractor"]] = (moments, described)
     return generated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from scipy import linalg
 
 from hybridflow.errors import UserError
-from hybridflow.files import atomic_path
+from hybridflow.files import atomic_path, mend
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any]) -
 
 
 def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:
-    """Reads what :func:`save_moments` wrote: the moments and their settings.
+    """Reads what :func:`save_moments` wrote: the moments and their settings. The format has a CRC-32 of each array.
 
     Raises:
         UserError: the file cannot be read or is not such a file.
@@ -145,6 +146,15 @@ def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:
             settings = json.loads(str(content["settings"]))
     except OSError as error:
         raise UserError(f"cannot read the feature statistics {path}: {error.strerror or error}.") from None
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
-        raise UserError(f"{path} is not a file of feature statistics; delete it and run again.") from None
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ):
+        raise UserError(f"{path} is not a file of feature statistics, or damaged; {mend(path)}.") from None
     return moments, settings

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hybridflow.config import LikelihoodSettings
+from hybridflow.digests import array_sha256
 from hybridflow.errors import UserError
 from hybridflow.flows.base import Flow
 from hybridflow.growing import GrowingArray
@@ -51,13 +52,17 @@ class BoundAccumulator:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Bits/dim over a set of images; ``*_se`` are standard errors of the mean over images."""
+    """Bits/dim over a set of images; ``*_se`` are standard errors of the mean over images.
+
+    ``bounds_sha256`` is the content hash of the bounds (N, 2) that the means are of.
+    """
 
     images: int
     elbo_bpd: float
     elbo_bpd_se: float
     iwbo_bpd: float
     iwbo_bpd_se: float
+    bounds_sha256: str
 
 
 @torch.no_grad()
@@ -149,4 +154,5 @@ def summarise(bounds: np.ndarray, dimensions: int) -> Likelihood:
     bpd = -bounds / (dimensions * math.log(2))
     mean = bpd.mean(0)
     error = bpd.std(0, ddof=1) / math.sqrt(len(bpd))
-    return Likelihood(len(bpd), float(mean[0]), float(error[0]), float(mean[1]), float(error[1]))
+    means = float(mean[0]), float(error[0]), float(mean[1]), float(error[1])
+    return Likelihood(len(bpd), *means, bounds_sha256=array_sha256(bounds))

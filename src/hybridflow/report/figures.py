@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from hybridflow.data.images import check_array
 from hybridflow.errors import UserError
 from hybridflow.report.histories import read_history
 from hybridflow.report.labels import label_points
@@ -102,6 +103,7 @@ def _load_samples(path: str | Path, count: int) -> np.ndarray:
             f"figures: {path} holds {images.dtype} {images.shape}, but uint8 images of shape (N, 3, H, W) are needed; "
             "draw the samples again."
         )
+    check_array(path, images)
     return np.asarray(images[:count])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hybridflow.data.images import check_array
 from hybridflow.errors import UserError
 from hybridflow.report.measurements import Key, Measurement
 
@@ -54,6 +55,7 @@ def load_bpd(path: str | Path, summary: Measurement, images: int) -> np.ndarray:
             f"details: {path} must hold {images} rows of two finite numbers, but has {bounds.dtype} {bounds.shape}; "
             "delete it and run its evaluation again."
         )
+    check_array(path, bounds)
     bpd = -bounds / (DIMENSIONS * math.log(2))
     if not np.allclose(bpd.mean(0), (summary.elbo_bpd, summary.iwbo_bpd), rtol=1e-9, atol=0):
         raise UserError(

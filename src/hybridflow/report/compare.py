@@ -1,0 +1,198 @@
+"""Compares two result folders: what they were made with, their numbers, and whether their files are the same bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridflow.data.images import check_array
+from hybridflow.errors import UserError
+from hybridflow.files import mend, read_json, sha256_file
+from hybridflow.keys import WITHOUT_EFFECT
+
+CIRCUMSTANCES = ("software", "hardware", "git")
+"""Parts of provenance.json that may differ between two runs of the same experiment."""
+
+ARTEFACTS = ("checkpoint.safetensors", "likelihood.npy", "samples.npy", "likelihood.json", "fidelity.json")
+PER_MODEL = {
+    "likelihood.json": {"elbo_bpd": "ELBO in bits/dim", "iwbo_bpd": "bits/dim"},
+    "fidelity.json": {"fid": "FID", "fd_cifar": "FD-CIFAR", "fd_cifar_test": "FD-CIFAR against test images"},
+}
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How far two numbers may be apart: bits/dim absolutely, Frechet distances relative to the larger one."""
+
+    bpd: float
+    distance: float
+
+    def __post_init__(self) -> None:
+        for name, value in (("bpd", self.bpd), ("distance", self.distance)):
+            if not (math.isfinite(value) and value >= 0):
+                raise UserError(f"--tolerance-{name} is {value:g}, but must be a number of at least 0.")
+
+
+@dataclass
+class Comparison:
+    """What was found.
+
+    Attributes:
+        lines: sentences, in the order of the folders' content.
+        differences: how many of them make the results different.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    differences: int = 0
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+    def differ(self, line: str) -> None:
+        self.lines.append(f"DIFFERENT {line}")
+        self.differences += 1
+
+
+def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
+    """Compares the results in two folders, each ``results/<experiment>`` of a finished run.
+
+    Settings and seeds that influence results, models that only one folder has, and numbers beyond the tolerance make
+    the folders different. Versions, hardware, git revision and bytes are named, but two folders may be the same without
+    them.
+
+    Raises:
+        UserError: a folder does not hold finished results, or a file in it is damaged.
+    """
+    found = Comparison()
+    records = [_record(folder) for folder in (a, b)]
+    for part in CIRCUMSTANCES:
+        for line in _differences(*(record.get(part) for record in records)):
+            found.note(f"{part}: {line}")
+    for part in ("seeds", "settings"):
+        for name, ours, theirs in _leaves(*(record.get(part) for record in records)):
+            report = found.differ if _matters(part, name) else found.note
+            report(f"{part}: {_unequal(name, ours, theirs)}")
+    models = [record.get("checkpoints", {}) for record in records]
+    for model in sorted(models[0].keys() | models[1].keys()):
+        if model not in models[0] or model not in models[1]:
+            found.differ(f"{model}: only in {'A' if model in models[0] else 'B'}")
+            continue
+        trained = [{k: v for k, v in m[model].items() if k not in ("sha256", "training_seconds")} for m in models]
+        for line in _differences(*trained):
+            found.note(f"{model}: checkpoint: {line}")
+        for name, numbers in PER_MODEL.items():
+            values = [_json(folder / model / name) for folder in (a, b)]
+            for key, meaning in numbers.items():
+                _compare_number(found, f"{model}: {meaning}", values[0].get(key), values[1].get(key), key, tolerances)
+        for name in ARTEFACTS:
+            _compare_bytes(found, f"{model}/{name}", a / model / name, b / model / name)
+    _compare_bytes(found, "table1.csv", a / "table1.csv", b / "table1.csv")
+    return found
+
+
+def _matters(part: str, name: str) -> bool:
+    """Whether a setting can change results."""
+    keys = name.split(".")
+    return part == "seeds" or not (keys[0] in ("experiment", "small") or WITHOUT_EFFECT & set(keys))
+
+
+def _compare_number(found: Comparison, name: str, a: Any, b: Any, key: str, tolerances: Tolerances) -> None:
+    if a is None and b is None:
+        return  # not measured
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in (a, b)):
+        found.differ(f"{name} is {_text(a)} in A, {_text(b)} in B")
+        return
+    relative = not key.endswith("_bpd")
+    allowed = tolerances.distance * max(abs(a), abs(b)) if relative else tolerances.bpd
+    limit = f"{100 * tolerances.distance:g} %" if relative else f"{tolerances.bpd:g}"
+    if a == b:
+        found.note(f"{name} {a:.6g} in both")
+    elif abs(a - b) <= allowed:
+        found.note(f"{name} {a:.6g} in A, {b:.6g} in B, within {limit}")
+    else:
+        found.differ(f"{name} {a:.6g} in A, {b:.6g} in B, beyond {limit}")
+
+
+def _compare_bytes(found: Comparison, name: str, a: Path, b: Path) -> None:
+    missing = [letter for letter, path in (("A", a), ("B", b)) if not path.is_file()]
+    if missing:
+        found.differ(f"{name}: missing in {' and '.join(missing)}")
+        return
+    if sha256_file(a) == sha256_file(b):
+        found.note(f"{name}: byte-identical")
+        return
+    found.note(f"{name}: other bytes{_how_far(a, b) if a.suffix == '.npy' else ''}")
+
+
+def _how_far(a: Path, b: Path) -> str:
+    """The share of differing values of two arrays, and the largest difference, in words."""
+    arrays = []
+    for path in (a, b):
+        try:
+            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path} cannot be read as an array ({error}); {mend(path)}.") from None
+        check_array(path, arrays[-1])
+    if arrays[0].shape != arrays[1].shape:
+        return f" (shapes {arrays[0].shape} and {arrays[1].shape})"
+    share, largest = 0.0, 0.0
+    for ours, theirs in zip(*(np.array_split(array, 1 + array.size // 2**22) for array in arrays), strict=True):
+        apart = np.abs(ours.astype(np.float64) - theirs)
+        share += np.count_nonzero(apart) / arrays[0].size
+        largest = max(largest, float(apart.max(initial=0)))
+    return f" ({100 * share:.3g} % of the values differ, by at most {largest:.3g})"
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    if not (folder / "provenance.json").is_file():
+        raise UserError(
+            f"{folder} is not a folder of finished results: it has no provenance.json; name results/<experiment> and "
+            "run the workflow to its end."
+        )
+    record = _json(folder / "provenance.json")
+    checkpoints = record.get("checkpoints", {})
+    if not isinstance(checkpoints, dict) or not all(isinstance(value, dict) for value in checkpoints.values()):
+        path = folder / "provenance.json"
+        raise UserError(f"{path} is damaged (its checkpoints are no mappings); {mend(path)}.")
+    return record
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; run the workflow to its end.") from None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged (it is not a JSON object); {mend(path)}.")
+    return content
+
+
+def _leaves(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The dotted names at which two JSON values differ, with both values."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in sorted(a.keys() | b.keys()):
+            yield from _leaves(a.get(key, ABSENT), b.get(key, ABSENT), f"{path}.{key}" if path else key)
+    elif a != b or type(a) is not type(b):
+        yield path, a, b
+
+
+def _differences(a: Any, b: Any) -> Iterator[str]:
+    for name, ours, theirs in _leaves(a, b):
+        yield _unequal(name, ours, theirs)
+
+
+def _unequal(name: str, a: Any, b: Any) -> str:
+    return f"{name} is {_text(a)} in A, {_text(b)} in B"
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,217 @@
+"""Comparing two result folders: what makes them different, what is only named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybridflow.cli import main
+from hybridflow.config import parse_settings
+from hybridflow.digests import array_sha256
+from hybridflow.errors import UserError
+from hybridflow.report.compare import Tolerances, compare_results
+
+SETTINGS = parse_settings({"experiment": "x", "variants": {"baseline": {}}}).model_dump(mode="json")
+RECORD = {
+    "software": {"python": "3.11.7", "packages": {"torch": "2.14.1", "numpy": "2.4.6"}},
+    "hardware": {"cpu": "one", "gpus": []},
+    "git": {"revision": "a" * 40, "dirty": False},
+    "seeds": {"training": [0], "sampling": 0},
+    "settings": SETTINGS,
+    "checkpoints": {"baseline/seed0": {"key": "k", "torch": "2.14.1", "sha256": "s", "training_seconds": 3.0}},
+}
+TOLERANCES = Tolerances(bpd=0.01, distance=0.02)
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    """Two equal result folders of one model."""
+    a, b = tmp_path / "a", tmp_path / "b"
+    model = a / "baseline" / "seed0"
+    model.mkdir(parents=True)
+    write(a, "provenance.json", RECORD)
+    write(model, "likelihood.json", {"elbo_bpd": 4.2, "iwbo_bpd": 4.1})
+    write(model, "fidelity.json", {"fid": None, "fd_cifar": 300.0, "fd_cifar_test": 310.0})
+    (model / "checkpoint.safetensors").write_bytes(b"weights")
+    np.save(model / "samples.npy", np.zeros((4, 3, 32, 32), np.uint8))
+    np.save(model / "likelihood.npy", np.zeros((4, 2)))
+    (a / "table1.csv").write_text("variant\nbaseline\n")
+    shutil.copytree(a, b)
+    return a, b
+
+
+def write(folder: Path, name: str, value: dict) -> None:
+    (folder / name).write_text(json.dumps(value))
+
+
+def edit(folder: Path, name: str, **values) -> None:
+    path = folder / name
+    write(folder, name, json.loads(path.read_text()) | values)
+
+
+def different(a: Path, b: Path) -> list[str]:
+    found = compare_results(a, b, TOLERANCES)
+    lines = [line.removeprefix("DIFFERENT ") for line in found.lines if line.startswith("DIFFERENT ")]
+    assert len(lines) == found.differences
+    return lines
+
+
+def test_equal_folders(folders):
+    found = compare_results(*folders, Tolerances(0, 0))
+    assert found.differences == 0
+    assert found.lines == [
+        "baseline/seed0: ELBO in bits/dim 4.2 in both",
+        "baseline/seed0: bits/dim 4.1 in both",
+        "baseline/seed0: FD-CIFAR 300 in both",
+        "baseline/seed0: FD-CIFAR against test images 310 in both",
+        "baseline/seed0/checkpoint.safetensors: byte-identical",
+        "baseline/seed0/likelihood.npy: byte-identical",
+        "baseline/seed0/samples.npy: byte-identical",
+        "baseline/seed0/likelihood.json: byte-identical",
+        "baseline/seed0/fidelity.json: byte-identical",
+        "table1.csv: byte-identical",
+    ]
+
+
+def test_circumstances_are_named_and_make_no_difference(folders):
+    edit(
+        folders[1],
+        "provenance.json",
+        software={"python": "3.12.1", "packages": {"torch": "2.14.1"}},
+        hardware={"cpu": "two", "gpus": []},
+        git={"revision": "b" * 40, "dirty": True},
+        settings=SETTINGS | {"experiment": "y", "training": SETTINGS["training"] | {"threads": 7}},
+        checkpoints={"baseline/seed0": {"key": "k", "torch": "2.15", "sha256": "t", "training_seconds": 4.0}},
+    )
+    assert different(*folders) == []
+    assert compare_results(*folders, TOLERANCES).lines[:8] == [
+        "software: packages.numpy is 2.4.6 in A, absent in B",
+        "software: python is 3.11.7 in A, 3.12.1 in B",
+        "hardware: cpu is one in A, two in B",
+        "git: dirty is False in A, True in B",
+        f"git: revision is {'a' * 40} in A, {'b' * 40} in B",
+        "settings: experiment is x in A, y in B",
+        f"settings: training.threads is {SETTINGS['training']['threads']} in A, 7 in B",
+        "baseline/seed0: checkpoint: torch is 2.14.1 in A, 2.15 in B",
+    ]
+
+
+def test_settings_and_seeds_make_a_difference(folders):
+    sampling = SETTINGS["sampling"] | {"temperature": 0.5}
+    edit(
+        folders[1],
+        "provenance.json",
+        seeds={"training": [0, 1], "sampling": 0},
+        settings=SETTINGS | {"sampling": sampling, "seeds": [0, 1]},
+    )
+    assert different(*folders) == [
+        "seeds: training is [0] in A, [0, 1] in B",
+        "settings: sampling.temperature is 1.0 in A, 0.5 in B",
+        "settings: seeds is [0] in A, [0, 1] in B",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "near", "far", "limit"),
+    [
+        ("likelihood.json", "iwbo_bpd", 4.109, 4.111, "beyond 0.01"),
+        ("likelihood.json", "elbo_bpd", 4.191, 4.189, "beyond 0.01"),
+        ("fidelity.json", "fd_cifar", 305.9, 306.2, "beyond 2 %"),
+        ("fidelity.json", "fd_cifar_test", 304, 303.7, "beyond 2 %"),
+    ],
+)
+def test_numbers_beyond_their_tolerance(folders, name, key, near, far, limit):
+    a, b = folders
+    edit(b / "baseline" / "seed0", name, **{key: near})
+    assert different(a, b) == []
+    assert any("in B, within" in line for line in compare_results(a, b, TOLERANCES).lines)
+    edit(b / "baseline" / "seed0", name, **{key: far})
+    for pair in ((a, b), (b, a)):
+        (line,) = different(*pair)
+        assert line.endswith(limit)
+        assert f"{far:.6g}" in line
+
+
+def test_a_number_that_only_one_has(folders):
+    a, b = folders
+    edit(a / "baseline" / "seed0", "fidelity.json", fid=44.0)
+    assert different(a, b) == ["baseline/seed0: FID is 44.0 in A, None in B"]
+
+
+def test_other_bytes_are_described(folders):
+    a, b = folders
+    model = b / "baseline" / "seed0"
+    samples = np.zeros((4, 3, 32, 32), np.uint8)
+    samples[0, 0, 0, :3] = (1, 255, 0)
+    np.save(model / "samples.npy", samples)
+    np.save(model / "likelihood.npy", np.zeros((3, 2)))
+    (model / "checkpoint.safetensors").write_bytes(b"other")
+    lines = compare_results(a, b, TOLERANCES).lines
+    assert "baseline/seed0/checkpoint.safetensors: other bytes" in lines
+    assert "baseline/seed0/samples.npy: other bytes (0.0163 % of the values differ, by at most 255)" in lines
+    assert "baseline/seed0/likelihood.npy: other bytes (shapes (4, 2) and (3, 2))" in lines
+    assert different(a, b) == []
+
+
+@pytest.mark.parametrize(("name", "key"), [("samples", "sha256"), ("likelihood", "bounds_sha256")])
+def test_damaged_arrays_are_not_taken_for_other_results(folders, name, key):
+    path = folders[1] / "baseline" / "seed0" / f"{name}.npy"
+    values = np.load(path)
+    (path.parent / "samples.json").write_text("{}")
+    edit(path.parent, f"{name}.json", **{key: array_sha256(values)})
+    values.flat[-1] = 1
+    np.save(path, values)
+    with pytest.raises(UserError, match=rf"{name}\.npy is damaged .its values do not have the SHA-256"):
+        compare_results(*folders, TOLERANCES)
+
+
+def test_what_is_missing(folders):
+    a, b = folders
+    (b / "baseline" / "seed0" / "samples.npy").unlink()
+    edit(a, "provenance.json", checkpoints=RECORD["checkpoints"] | {"more/seed1": {}})
+    assert different(a, b) == ["baseline/seed0/samples.npy: missing in B", "more/seed1: only in A"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("provenance.json", None, "is not a folder of finished results: it has no provenance.json"),
+        ("provenance.json", b"{cut", "is damaged (it is not a JSON object); delete it"),
+        ("provenance.json", b"[]", "is damaged (it is not a JSON object)"),
+        ("provenance.json", b'{"checkpoints": [1]}', "is damaged (its checkpoints are no mappings)"),
+        ("baseline/seed0/fidelity.json", None, "cannot read"),
+        ("baseline/seed0/fidelity.json", b"\xff", "is damaged (it is not a JSON object)"),
+        ("baseline/seed0/samples.npy", b"\x93NUMPY cut", "cannot be read as an array"),
+    ],
+)
+def test_unusable_folders(folders, name, content, sentence):
+    path = folders[1] / name
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        compare_results(*folders, TOLERANCES)
+    assert sentence in str(caught.value)
+    assert str(folders[1]) in str(caught.value)
+
+
+def test_the_command(folders, capsys):
+    a, b = map(str, folders)
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"A: {a}\nB: {b}\n")
+    assert out.endswith("the same within the tolerances\n")
+    edit(folders[1] / "baseline" / "seed0", "likelihood.json", iwbo_bpd=4.2)
+    assert main(["compare", a, b]) == 1
+    assert capsys.readouterr().out.endswith("different in 1 respect\n")
+    assert main(["compare", a, b, "--tolerance-bpd", "0.2"]) == 0
+    edit(folders[1] / "baseline" / "seed0", "fidelity.json", fd_cifar=1.0, fd_cifar_test=1.0)
+    assert main(["compare", a, b, "--tolerance-bpd", "0.2"]) == 1
+    assert capsys.readouterr().out.endswith("different in 2 respects\n")
+    assert main(["compare", a, b, "--tolerance-bpd", "0.2", "--tolerance-distance", "1"]) == 0
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf"])
+def test_tolerances_are_numbers(folders, capsys, value):
+    assert main(["compare", *map(str, folders), f"--tolerance-bpd={value}"]) == 2
+    assert "--tolerance-bpd is" in capsys.readouterr().err
