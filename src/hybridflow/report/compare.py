@@ -64,8 +64,8 @@ def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
     """Compares the results in two folders, each ``results/<experiment>`` of a finished run.
 
     Settings and seeds that influence results, models, summaries or tables that only one folder has, and numbers beyond
-    the tolerance make the folders different. Versions, hardware, git revision and bytes are named, but two folders may be the same without
-    them.
+    the tolerance make the folders different. Versions, hardware, git revision and bytes are named, but two folders may
+    be the same without them.
 
     Raises:
         UserError: a folder does not hold finished results, or a file in it is damaged.
