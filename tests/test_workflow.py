@@ -66,6 +66,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
     variants = config["variants"] | over.get("variants", {})
     models = sum(entry is not None for entry in variants.values()) * len(over.get("seeds", config["seeds"]))
     fid = over.get("evaluation", {}).get("fid", {}).get("enabled", True)
+    further = over.get("sampling", {}).get("repeats", 1) - 1
     expected = {
         "prepare_dataset": 1,
         "train_classifier": 1,
@@ -73,6 +74,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
         "evaluate_likelihood": models,
         "sample_images": models,
         "measure_samples": models * (1 + fid),
+        **({"sample_repeat": models * further, "measure_repeat": models * further * (1 + fid)} if further else {}),
         "measure_reference": 2 + fid,
         "measure_ruler": 1,
         "evaluate_fidelity": models,
