@@ -8,7 +8,7 @@ import pytest
 import torch
 from checkout import Project, copy_project, write_dataset
 
-# Workers run side by side, and results are bit-identical only for the same number of threads.
+# Workers run side by side, and results are bit-identical on one thread alone.
 torch.set_num_threads(1)
 
 

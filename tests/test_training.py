@@ -127,7 +127,7 @@ def processes():
 
 
 def train_on_one_thread(work: Job) -> None:
-    """Whoever started the server of processes: bytes are equal for equal numbers of threads."""
+    """Whoever started the server of processes: bytes are equal on one thread alone."""
     torch.set_num_threads(1)
     train(work, IMAGES, CPU)
 
