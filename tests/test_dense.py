@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from hybridflow.nn.dense import DenseNet
 
@@ -68,6 +69,18 @@ def test_autocast_computes_in_bfloat16() -> None:
     torch.testing.assert_close(out.float(), plainly(net, x), rtol=0.05, atol=0.02)
     out.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in (x, *net.parameters()))
+
+
+def test_torch_counts_the_operations_of_both_forms_alike() -> None:
+    """The benchmark divides by them."""
+
+    def operations(call) -> int:
+        net, x = net_and_input(torch.float32)
+        with FlopCounterMode(display=False) as counter:
+            call(net, x).square().sum().backward()
+        return counter.get_total_flops()
+
+    assert operations(lambda net, x: net(x)) == operations(plainly)
 
 
 def test_saved_activations_grow_linearly_with_the_input_channels() -> None:

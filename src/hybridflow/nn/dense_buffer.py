@@ -81,7 +81,8 @@ class _DenseLayers(torch.autograd.Function):
             g_h = torch.ops.aten.threshold_backward(g_h, h, 0).permute(0, 2, 3, 1).reshape(-1, c)
             with _tf32_as_in_convolutions(g):
                 g_w1 = g_h.t() @ rows[:, :c]
-                g_rows[:, :c].addmm_(g_h, w1.view(c, c))
+                first = g_rows[:, :c]
+                torch.addmm(first, g_h, w1.view(c, c), out=first)  # in place, and counted by torch's FLOP counter
             gradients = [g_w1.view_as(w1), g_h.sum(0), g_w3, g_b3, *gradients]
         g_x = g[..., : ctx.channels].permute(0, 3, 1, 2) if ctx.needs_input_grad[0] else None
         return (g_x, *gradients)
