@@ -1,5 +1,6 @@
 # Settings, names and paths that the rules share. No rule stands here, and nothing imports torch.
 import sys
+from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -56,6 +57,12 @@ def variant_settings(wildcards):
 def variant_key(wildcards):
     """The training key of a job's variant and seed: a new one is a new training."""
     return hf_store.variant_entry(SETTINGS, wildcards.variant, int(wildcards.seed), DATASET_HASH).key
+
+
+def every_key():
+    """The training keys of all models, in the order of :func:`seed_files`."""
+    models = product(SETTINGS.variants, SETTINGS.seeds)
+    return [hf_store.variant_entry(SETTINGS, variant, seed, DATASET_HASH).key for variant, seed in models]
 
 
 def parent_checkpoint(wildcards):

@@ -129,6 +129,15 @@ def read_measurements(
     )
 
 
+def read_record(path: str | Path) -> dict[str, Any]:
+    """The values of a ``likelihood.json`` or ``fidelity.json``.
+
+    Raises:
+        UserError: the file is missing or malformed.
+    """
+    return _Record(path).values
+
+
 def _bound_names() -> list[str]:
     return ["elbo_bpd", "elbo_bpd_se", "iwbo_bpd", "iwbo_bpd_se"]
 
