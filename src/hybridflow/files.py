@@ -8,12 +8,16 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hybridflow.disk import writing
+from hybridflow.errors import UserError
+
+NOTE_HASH = "content_sha256"
+"""Name of the entry that a JSON file about measurements ends with."""
 
 
 @contextmanager
@@ -121,6 +125,30 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Reads a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_note(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON object with a hash of its other entries, atomically (:func:`read_note`)."""
+    write_json(path, {**value, NOTE_HASH: sha256_json(value)})
+
+
+def read_note(path: str | Path) -> dict[str, Any]:
+    """Reads a JSON object, without the hash that :func:`write_note` gave it. An earlier version wrote none.
+
+    Raises:
+        UserError: the file is missing, is no JSON object, or is not what was written.
+    """
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the workflow again.") from None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged (it is not a JSON object); {mend(path)}.")
+    if value.pop(NOTE_HASH, None) not in (None, sha256_json(value)):
+        raise UserError(f"{path} is damaged (its values are not what was written); {mend(path)}.")
+    return value
 
 
 def place(source: str | Path, target: str | Path) -> None:

@@ -110,7 +110,9 @@ class GrowingArray:
         try:
             version = np.lib.format.read_magic(self.handle)
             header = np.lib.format.read_array_header_1_0(self.handle) if version == (1, 0) else None
-        except (ValueError, EOFError):
+        except OSError:
+            raise
+        except Exception:  # numpy raises nearly anything on a damaged header
             return False
         offset, end = self.handle.tell(), self.shape[0] * self.row_bytes
         if header != (self.shape, False, self.dtype) or not 0 <= done <= self.shape[0]:

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from hybridflow.files import read_json
+from hybridflow.files import read_note
 from hybridflow.job import workflow_job
 
 with workflow_job(snakemake) as settings:
@@ -27,5 +27,5 @@ with workflow_job(snakemake) as settings:
         fidelities,
         settings.experiment,
         settings.small,
-        read_json(snakemake.input.ruler) if snakemake.input.ruler else None,
+        read_note(snakemake.input.ruler) if snakemake.input.ruler else None,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridflow.errors import UserError
-from hybridflow.files import read_json
+from hybridflow.files import NOTE_HASH, read_json, read_note
 from hybridflow.keys import INCEPTION_SHA256
 
 Key = tuple[str, int]  # (variant, training seed)
@@ -155,6 +155,8 @@ class _Record:
             raise UserError(f"table: {self.path} is not valid JSON; delete it and run its evaluation again.") from None
         if not isinstance(self.values, dict):
             raise UserError(f"table: {self.path} must hold a JSON object; delete it and run its evaluation again.")
+        if NOTE_HASH in self.values:
+            self.values = read_note(self.path)
 
     def get(self, name: str) -> Any:
         if name not in self.values:
