@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ from hybridflow.data.images import load_images, load_labels
 from hybridflow.data.prepare import prepare_dataset
 from hybridflow.digests import array_sha256, digest
 from hybridflow.errors import UserError
-from hybridflow.files import read_note, write_note
+from hybridflow.files import write_note
 from hybridflow.flows.denseflow import DenseFlow
 from hybridflow.metrics.classifier import CifarClassifier, load_classifier, save_classifier
 from hybridflow.metrics.frechet import Moments, load_moments, save_moments
@@ -128,6 +127,7 @@ def try_kind(kind: Kind, trials: int, seed: int) -> Count:
         kind.path.unlink(missing_ok=True)
         kind.path.write_bytes(content)
     kind.restore()
+    assert _outcome(kind) == ("read", whole), f"{kind.name}: the whole file is refused after all trials"
     return count
 
 
@@ -253,15 +253,18 @@ def _results(folder: Path) -> list[Kind]:
     drawn = rng.integers(0, 256, (12, 3, 32, 32), np.uint8)
     np.save(samples, drawn)
     sampling = {"images": 12, "temperature": 1.0, "seed": 0}
-    write_note(samples.with_suffix(".json"), {"checkpoint": KEY, "sampling": sampling, "sha256": array_sha256(drawn)})
+    note = {"checkpoint": KEY, "sampling": sampling, "sha256": array_sha256(drawn)}
+    write_note(samples.with_suffix(".json"), note)
     values = -8000 + rng.normal(size=(40, 2))
     np.save(bounds, values)
     bpd = (-values / (3072 * np.log(2))).mean(0)
     measured = {"checkpoint": KEY, "images": 40, "elbo_bpd": bpd[0], "iwbo_bpd": bpd[1]}
-    write_note(bounds.with_suffix(".json"), measured | {"bounds_sha256": array_sha256(values)})
+    summed = bounds.with_suffix(".json")
+    write_note(summed, measured | {"bounds_sha256": array_sha256(values)})
     save_moments(moments, Moments(rng.normal(size=8), np.eye(8), 12), {"checkpoint": KEY, "extractor": "x"})
     fidelity = folder / "fidelity.json"
-    write_note(fidelity, {"checkpoint": KEY, "images": 12, "fid": None, "fd_cifar": 226.187, "fd_cifar_test": 219.9})
+    distances = {"checkpoint": KEY, "images": 12, "fid": None, "fd_cifar": 226.187, "fd_cifar_test": 219.9}
+    write_note(fidelity, distances)
     summary = Measurement("baseline", 0, bpd[0], 0.1, bpd[1], 0.1, None, None, None)
     growing_file, part = folder / ".part.npy.growing", folder / "part.npy"
 
@@ -286,25 +289,22 @@ def _results(folder: Path) -> list[Kind]:
         Kind(
             "note of the samples",
             samples.with_suffix(".json"),
-            lambda: digest(
-                [array_sha256(load_images(samples)), _without_strangers(read_note(samples.with_suffix(".json")))]
-            ),
+            lambda: array_sha256(load_images(samples)) + _used(samples.with_suffix(".json"), list(note)),
         ),
         Kind("unfinished samples", growing_file, go_on, restore=start, rebuilds="is computed anew"),
         Kind("bounds of the images", bounds, lambda: array_sha256(load_bpd(bounds, summary, 40))),
-        Kind("likelihood.json", bounds.with_suffix(".json"), lambda: _used(bounds.with_suffix(".json"))),
-        Kind("fidelity.json", fidelity, lambda: _used(fidelity)),
+        Kind(
+            "likelihood.json", bounds.with_suffix(".json"), lambda: _used(bounds.with_suffix(".json"), list(measured))
+        ),
+        Kind("fidelity.json", fidelity, lambda: _used(fidelity, list(distances))),
         Kind("feature statistics", moments, use_moments),
     ]
 
 
-def _used(path: Path) -> str:
-    return digest(_without_strangers(read_record(path)))
-
-
-def _without_strangers(values: dict[str, Any]) -> dict[str, Any]:
-    """Without the hash under a damaged name: it is an entry that nobody asks for."""
-    return {name: value for name, value in values.items() if not (len(str(value)) == 64 and "sha256" not in name)}
+def _used(path: Path, names: list[str]) -> str:
+    """A hash of the entries that are asked for. Under a damaged name, the note's own hash is one that nobody wants."""
+    values = read_record(path)
+    return digest([values.get(name) for name in names])
 
 
 def _weights(folder: Path) -> list[Kind]:
@@ -331,7 +331,6 @@ def make_published(folder: Path) -> list[Kind]:
     own reader refuses it, and its sentence names the copy.
     """
     from checkout import ROOT
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     _models(folder / "models")
@@ -373,8 +372,8 @@ def make_published(folder: Path) -> list[Kind]:
         try:
             with Repo(str(folder)) as repository:
                 repository.pull(targets=[str(note)])
-        except (DvcException, OSError, ValueError) as error:
-            return _refuse(error)
+        except Exception as error:  # the command `dvc pull` ends with status 255 and "unexpected error" on others
+            _refuse(error)
         finally:
             os.chdir(before)
         if not tracked.exists():
@@ -387,8 +386,8 @@ def make_published(folder: Path) -> list[Kind]:
             os.chdir(before)
         return digest(load_flow(tracked)[0].state_dict())
 
-    def _refuse(error: Exception) -> str:
-        raise UserError("`dvc pull`: " + " ".join(str(error).split()))
+    def _refuse(error: Exception) -> None:
+        raise UserError(f"`dvc pull`: {' '.join(str(error).split()) or type(error).__name__}")
 
     clean()
     return [
