@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from hybridflow.errors import UserError, WriteError
 
@@ -50,6 +51,20 @@ def writing(path: str | Path) -> Iterator[None]:
         if refused is None:
             raise
         raise refused from None
+
+
+def check_room(folder: str | Path, size: int = 1 << 16) -> None:
+    """Makes sure that a folder takes a file of ``size`` bytes; of one that is not there, the folder it would be in.
+
+    Raises:
+        WriteError: it does not.
+    """
+    folder = Path(folder).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    with writing(folder), TemporaryFile(dir=folder, buffering=0) as file:
+        file.write(bytes(size))
+        os.fsync(file.fileno())
 
 
 def disk_error(error: BaseException | None, path: str | Path | None = None) -> WriteError | None:

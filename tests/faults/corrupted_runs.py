@@ -51,12 +51,6 @@ class Run:
     prepare: Callable[[Project], None] = lambda project: None
 
 
-def _archive(project: Project) -> None:
-    from test_data_prepare import python_files, write_tar
-
-    write_tar(project.path / "own.tar.gz", python_files())
-
-
 def _states(project: Project) -> None:
     """Two states of a training whose result is not there."""
     from hybridflow.checkpoint import previous_state, save_resume_state
@@ -88,18 +82,9 @@ def _publish_without_cache(project: Project) -> None:
 
 CHECKPOINT = f"{MODEL}/checkpoint.safetensors"
 MANIFEST = "resources/cifar10/manifest.json"
-OWN = "dataset: {archive: own.tar.gz}"
 MOMENTS = "cifar_classifier-test"
 FID = "evaluation: {fid: {enabled: true, weights: own.pth}}"
 RUNS = [
-    Run(
-        "archive",
-        "own.tar.gz",
-        MANIFEST,
-        "prepare_dataset",
-        "dataset: {archive: own.tar.gz}",
-        _archive,
-    ),
     Run("decoded images", "resources/cifar10/test.npy", f"{MODEL}/likelihood.json", "evaluate_likelihood"),
     Run("manifest", MANIFEST, f"{MODEL}/likelihood.json", "evaluate_likelihood"),
     Run("stored checkpoint", "store/baseline-*.safetensors", CHECKPOINT, "train_variant"),

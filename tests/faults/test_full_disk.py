@@ -287,6 +287,24 @@ def test_the_workflow_says_it_in_a_sentence_and_goes_on(finished, tmp_path):
         assert (store.path / stored.name).read_bytes() == expected
 
 
+@pytest.mark.workflow
+@pytest.mark.parametrize("folder", [".snakemake", "results"])
+def test_a_disk_that_snakemake_itself_cannot_use(project, folder):
+    """Snakemake would show a traceback."""
+    with small_disk(project.path / folder, 256) as disk:
+        for make, unmake, words in (
+            (disk.fill, disk.empty, FULL),
+            (disk.read_only, lambda: disk.read_only(False), READ_ONLY),
+        ):
+            make()
+            done = project.run(*project.snakemake_command("-n"), check=False)
+            assert done.returncode != 0
+            assert f"cannot write {disk.path}: {words}" in done.stdout
+            assert "Traceback" not in done.stdout
+            unmake()
+        assert "Job stats:" in project.snakemake("-n")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root; the read-only disks above do")
 def test_permissions(tmp_path):
     (tmp_path / "folder").mkdir(mode=0o500)

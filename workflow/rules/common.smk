@@ -9,6 +9,7 @@ try:
     from hybridflow import config as hf_config, store as hf_store
     from hybridflow.data.fingerprint import content_hash
     from hybridflow.devices import gpus_claimed
+    from hybridflow.disk import check_room
     from hybridflow.errors import UserError
 except ModuleNotFoundError as error:
     raise WorkflowError(
@@ -19,6 +20,8 @@ except ModuleNotFoundError as error:
 try:
     SETTINGS = hf_config.parse_settings(config)
     DATASET_HASH = content_hash(SETTINGS.dataset, Path("resources/folder-fingerprint.json"))
+    for folder in (".snakemake", f"results/{SETTINGS.experiment}"):  # Snakemake writes there before the first job
+        check_room(folder)
 except UserError as error:
     raise WorkflowError(str(error))
 
