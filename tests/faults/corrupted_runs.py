@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from checkout import Project, copy_project, write_dataset
 from standin import write_random_inception
 
@@ -58,7 +59,7 @@ def _states(project: Project) -> None:
     (weights,) = (project.path / "store").glob("baseline-*.safetensors")
     weights.unlink()
     resume = weights.with_suffix(".resume")
-    save_resume_state(resume, {"step": 1})
+    save_resume_state(resume, {"step": 1, "flow": {"w": torch.arange(5000.0)}})
     previous_state(resume).write_bytes(b"")
 
 

@@ -13,6 +13,7 @@ import contextlib
 import io
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -387,7 +388,8 @@ def make_published(folder: Path) -> list[Kind]:
         return digest(load_flow(tracked)[0].state_dict())
 
     def _refuse(error: Exception) -> None:
-        raise UserError(f"`dvc pull`: {' '.join(str(error).split()) or type(error).__name__}")
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # without colours
+        raise UserError(f"`dvc pull`: {' '.join(plain.split()) or type(error).__name__}")
 
     clean()
     return [
