@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from hybridflow.config import Settings, parse_settings
+from hybridflow.disk import disk_error, writing
 from hybridflow.errors import UserError
 
 
 class _Tee:
-    """A text stream that writes to the terminal and to the job's log file."""
+    """A text stream that writes to the terminal and to the job's log file, as long as the disk takes that."""
 
     def __init__(self, terminal: TextIO, log: TextIO) -> None:
-        self.terminal, self.log = terminal, log
+        self.terminal = terminal
+        self.log: TextIO | None = log
 
     def write(self, text: str) -> int:
-        self.log.write(text)
+        self._log(text)
         return self.terminal.write(text)
 
     def flush(self) -> None:
-        self.log.flush()
+        self._log("")
         self.terminal.flush()
+
+    def _log(self, text: str) -> None:
+        """A log that cannot be written is given up: the sentence that says why must still reach the terminal."""
+        if self.log is None:
+            return
+        try:
+            self.log.write(text)
+            self.log.flush()
+        except OSError:
+            log, self.log = self.log, None
+            with suppress(OSError):
+                log.close()
 
     def isatty(self) -> bool:
         return False  # jobs share the terminal: lines, no bars
@@ -34,17 +48,22 @@ class _Tee:
 def workflow_job(snakemake: Any) -> Iterator[Settings]:
     """Yields the experiment's settings; messages also go to the job's log file.
 
-    A :class:`UserError` ends the job with its sentence and status 1, without a traceback.
+    A :class:`UserError` ends the job with its sentence and status 1, without a traceback; so does a disk that is full
+    or read-only.
 
     Args:
         snakemake: the object Snakemake gives to scripts.
     """
-    log = Path(snakemake.log[0]).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (lives as long as the process)
-    sys.stderr = _Tee(sys.stderr, log)
     try:
+        with writing(snakemake.log[0]):
+            log = Path(snakemake.log[0]).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (open to the end)
+        sys.stderr = _Tee(sys.stderr, log)
         yield parse_settings(snakemake.config)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+    except Exception as error:
+        told = error if isinstance(error, UserError) else disk_error(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from hybridflow.config import Settings
+from hybridflow.disk import writing
 from hybridflow.keys import INCEPTION_SHA256, classifier_key, moments_key, training_key
 
 ROOT = Path(os.environ.get("HYBRIDFLOW_STORE", "store"))
@@ -61,14 +62,18 @@ def claim(entry: Entry) -> Iterator[None]:
     """Keeps other processes from making the same entry; waits until one that does has ended.
 
     The operating system frees the lock when its process dies, however it dies.
+
+    Raises:
+        WriteError: the store cannot be written.
     """
-    entry.root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(entry.file(".lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        print(f"{entry.name}: another process is making {entry.key}; waiting for it", file=sys.stderr, flush=True)
-        lock.acquire()
+    with writing(entry.file(".lock")):
+        entry.root.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(f"{entry.name}: another process is making {entry.key}; waiting for it", file=sys.stderr, flush=True)
+            lock.acquire()
     try:
         for leftover in entry.root.glob(f".{entry.name}-{entry.key}*.partial"):  # of a writer that was killed
             leftover.unlink()

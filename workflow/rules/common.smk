@@ -1,5 +1,6 @@
 # Settings, names and paths that the rules share. No rule stands here, and nothing imports torch.
 import sys
+from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -8,6 +9,7 @@ try:
     from hybridflow import config as hf_config, store as hf_store
     from hybridflow.data.fingerprint import content_hash
     from hybridflow.devices import gpus_claimed
+    from hybridflow.disk import check_room
     from hybridflow.errors import UserError
 except ModuleNotFoundError as error:
     raise WorkflowError(
@@ -18,6 +20,8 @@ except ModuleNotFoundError as error:
 try:
     SETTINGS = hf_config.parse_settings(config)
     DATASET_HASH = content_hash(SETTINGS.dataset, Path("resources/folder-fingerprint.json"))
+    for folder in (".snakemake", f"results/{SETTINGS.experiment}"):  # Snakemake writes there before the first job
+        check_room(folder)
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -56,6 +60,12 @@ def variant_settings(wildcards):
 def variant_key(wildcards):
     """The training key of a job's variant and seed: a new one is a new training."""
     return hf_store.variant_entry(SETTINGS, wildcards.variant, int(wildcards.seed), DATASET_HASH).key
+
+
+def every_key():
+    """The training keys of all models, in the order of :func:`seed_files`."""
+    models = product(SETTINGS.variants, SETTINGS.seeds)
+    return [hf_store.variant_entry(SETTINGS, variant, seed, DATASET_HASH).key for variant, seed in models]
 
 
 def parent_checkpoint(wildcards):
