@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -38,6 +39,12 @@ def atomic_path(path: str | Path, previous: Path | None = None) -> Iterator[Path
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(path: Path) -> None:
+    """Removes the temporary files that killed writers of ``path`` left; nobody may be writing it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        leftover.unlink(missing_ok=True)
 
 
 def _second_name(path: Path, previous: Path) -> Path | None:

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 from hybridflow.config import Settings, parse_settings
 from hybridflow.errors import UserError
+from hybridflow.files import remove_partial
+from hybridflow.locks import alone
 
 
 class _Tee:
@@ -31,21 +33,32 @@ class _Tee:
 
 
 @contextmanager
-def workflow_job(snakemake: Any) -> Iterator[Settings]:
+def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]:
     """Yields the experiment's settings; messages also go to the job's log file.
+
+    Snakemake that is killed leaves its jobs running, and the next one starts them again: the second process waits
+    until the first has ended, so that no two write into the same files.
 
     A :class:`UserError` ends the job with its sentence and status 1, without a traceback.
 
     Args:
         snakemake: the object Snakemake gives to scripts.
+        lock: the lock file, of a job that several experiments share; the default lies beside the log file.
     """
-    log = Path(snakemake.log[0]).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (lives as long as the process)
-    sys.stderr = _Tee(sys.stderr, log)
+    log = Path(snakemake.log[0])
     try:
-        yield parse_settings(snakemake.config)
+        with alone(lock or log.with_name(f".{log.name}.lock"), f"is still doing this job ({log.stem})"):
+            # Opened inside: Snakemake has deleted the log of the process that was waited for.
+            sys.stderr = _Tee(sys.stderr, log.open("w", encoding="utf-8", buffering=1))  # as long as the process lives
+            for output in snakemake.output:
+                remove_partial(Path(output))
+            yield parse_settings(snakemake.config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print(f"{log.stem}: stopped; run the workflow again to go on", file=sys.stderr, flush=True)
+        raise SystemExit(130) from None
 
 
 @contextmanager

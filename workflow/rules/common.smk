@@ -9,6 +9,7 @@ try:
     from hybridflow.data.fingerprint import content_hash
     from hybridflow.devices import gpus_claimed
     from hybridflow.errors import UserError
+    from hybridflow.locks import claim_run
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"the Python that runs snakemake ({sys.executable}) has no module {error.name!r}; "
@@ -117,3 +118,12 @@ def training_threads(wildcards):
 def store_status():
     """Which results of the configuration are stored, can be pulled, or have to be computed."""
     return hf_store.status_lines(list(hf_store.expected_entries(SETTINGS, DATASET_HASH)))
+
+
+def begin_run():
+    """Says what is stored, unless another run of the experiment is going on: then this one stops here."""
+    try:
+        claim_run(SETTINGS.experiment)
+    except UserError as error:
+        raise WorkflowError(str(error))
+    print(*store_status(), sep="\n", file=sys.stderr)
