@@ -27,7 +27,7 @@ from faults.kept import kept
 from faults.moments import STAGES, Moments
 from faults.outcome import differences, outcome
 from faults.page import Kill, page
-from faults.runs import CONFIGS, Run, environment_of
+from faults.runs import Run, environment_of
 from faults.slow_server import serve
 from faults.small_cifar import make_checkout, write_archive
 
@@ -43,11 +43,15 @@ class Campaign:
     Args:
         folder: for the checkouts.
         seed: of every choice; the moments themselves also depend on the machine.
+        targets: files that the plain command asks for; all without them.
         report: called after each round.
     """
 
-    def __init__(self, folder: Path, seed: int, report: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, folder: Path, seed: int, targets: Sequence[str] = (), report: Callable[[], None] = lambda: None
+    ) -> None:
         self.folder, self.rng, self.report = folder, random.Random(seed), report
+        self.arguments = [*targets, "--cores", "1", "--configfile", "micro.yaml", "small.yaml"]
         self.kills: list[Kill] = []
         self.failures: list[str] = []
         self.archive = folder / "cifar-10-python.tar.gz"
@@ -84,7 +88,7 @@ class Campaign:
     def _reference(self) -> dict[str, str]:
         project = self._checkout("reference")
         self.durations: dict[str, float] = {}
-        run, seen = Run(project, self._output()), {}
+        run, seen = Run(project, self._output(), self.arguments), {}
         while run.process.poll() is None:
             job = run.job()
             if job is not None:
@@ -102,7 +106,7 @@ class Campaign:
         mine: list[Kill] = []
         runs: list[Run] = []
         while True:
-            runs.append(Run(project, self._output()))
+            runs.append(Run(project, self._output(), self.arguments))
             kill = self._strike(runs[-1], moments, pending, number)
             status = runs[-1].wait()
             if mine:
@@ -117,7 +121,9 @@ class Campaign:
         for run in runs:
             run.wait_for_all()
         lines = differences(outcome(project.path), reference)
-        again = project.run(*_command("-n"), check=False, env=environment_of(project))
+        again = project.run(
+            sys.executable, "-m", "snakemake", *self.arguments, "-n", check=False, env=environment_of(project)
+        )
         if "Nothing to be done" not in again.stdout:
             lines.append(f"a finished run has more to do: {again.stdout[-2000:]}")
         self.failures += [f"round {number}: {line}" for line in lines]
@@ -158,10 +164,6 @@ class Campaign:
         return self.folder / f"run{self.runs:03}.txt"
 
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", *CONFIGS, *arguments]
-
-
 def main() -> int:
     """Runs a campaign by hand; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,7 +180,7 @@ def main() -> int:
         if options.out:
             options.out.write_text(page(campaign.kills, campaign.failures, command), encoding="utf-8")
 
-    campaign = Campaign(folder, options.seed, report)
+    campaign = Campaign(folder, options.seed, report=report)
     campaign.run(options.kills)
     print(page(campaign.kills, campaign.failures, command))
     if options.folder is None and not campaign.failures:

@@ -68,7 +68,9 @@ class Moments:
         if stage == "preparation":
             return self._until(job, self._downloaded.exists) and self._later(job, 0.2)
         if stage.endswith(TRAINING[0]):
-            return self._later(job, self.durations["train_variant"] / 2, unless=lambda: self._changed(stage))
+            before = self._changed(stage)
+            most = self.durations["train_variant"] / 2
+            return self._later(job, most, unless=lambda: self._changed(stage) != before)
         if stage.endswith(TRAINING[1]):
             return self._until(job, lambda: self._writing(stage), pause=0)
         if stage.endswith(TRAINING[2]):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from checkout import Project
 
-CONFIGS = ("micro.yaml", "small.yaml")
+PATIENCE = 900.0  # seconds until something that should happen counts as failed; machines may be busy
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Run:
         self,
         project: Project,
         output: Path,
-        arguments: Sequence[str] = ("--cores", "1", "--configfile", *CONFIGS),
+        arguments: Sequence[str],
         environment: dict[str, str] | None = None,
     ) -> None:
         self.project, self.output, self.started = project, output, time.monotonic()
@@ -106,7 +106,7 @@ class Run:
             else:
                 os.killpg(self.process.pid, number)
 
-    def wait(self, timeout: float = 300) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Snakemake's exit status."""
         try:
             return self.process.wait(timeout)
@@ -114,9 +114,9 @@ class Run:
             self.end()
             raise TimeoutError(f"the run did not end:\n{self.text()[-3000:]}") from None
 
-    def wait_for_all(self, timeout: float = 120) -> None:
+    def wait_for_all(self) -> None:
         """Waits until every process of the run has ended."""
-        wait_until(lambda: not self.processes(), timeout, "a process of the run to end")
+        wait_until(lambda: not self.processes(), "the run's processes to end")
 
     def end(self) -> None:
         """Ends whatever is left of the run."""
@@ -135,16 +135,16 @@ def environment_of(project: Project) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(project.path / "src"), "OMP_NUM_THREADS": "1"}
 
 
-def wait_until(happened: Callable[[], object], timeout: float, what: str, pause: float = 0.01) -> None:
+def wait_until(happened: Callable[[], object], what: str, pause: float = 0.01) -> None:
     """Polls until ``happened()`` is true.
 
     Raises:
         TimeoutError: names ``what`` did not happen.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + PATIENCE
     while not happened():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout:g} s for {what}")
+            raise TimeoutError(f"waited {PATIENCE:g} s for {what}")
         time.sleep(pause)
 
 

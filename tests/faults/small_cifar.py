@@ -14,10 +14,10 @@ from checkout import ROOT, Project, copy_project
 BATCH = 40
 CONFIG = """
 dataset: {{url: "{url}"}}
-training: {{epochs: 6, resume_every_minutes: 1.0e-6, grid_every: 20, log_every: 3}}
+training: {{epochs: 2, resume_every_minutes: 1.0e-6, grid_every: 20, log_every: 3}}
 sampling: {{images: 60, batch_size: 5}}
-evaluation: {{likelihood: {{images: 40, batch_size: 4}}, fd_cifar: {{classifier: {{epochs: 3}}}}}}
-variants: {{dcgan-0.5: {{training: {{epochs: 3}}}}}}
+evaluation: {{likelihood: {{images: 40, batch_size: 4}}, fd_cifar: {{classifier: {{epochs: 2}}}}}}
+variants: {{dcgan-0.5: {{training: {{epochs: 1}}}}}}
 """
 
 

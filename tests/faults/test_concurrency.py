@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkout import Project
+from checkout import Project, copy_project, write_dataset
 from faults.runs import Run, RunningJob, environment_of, wait_until
 
 pytestmark = pytest.mark.workflow
@@ -38,37 +39,41 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
         run.end()
 
 
-def untrained(finished: Project, target: Path) -> Project:
-    """A copy of a finished checkout without its results and its baseline."""
-    shutil.copytree(finished.path, target, symlinks=True)
-    shutil.rmtree(target / "results")
-    for path in (target / "store").glob("baseline-*"):
-        path.unlink()
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout with data and a trained baseline."""
+    project = copy_project(tmp_path_factory.mktemp("trained") / "project")
+    write_dataset(project)
+    text = project.read("micro.yaml").replace("  threads: 1\n", "  threads: 1\n  resume_every_minutes: 1.0e-6\n")
+    project.write("micro.yaml", text)
+    project.run(sys.executable, "-m", "snakemake", *TRAIN)
+    return project
+
+
+def untrained(trained: Project, target: Path) -> Project:
+    """A copy of the checkout before it was trained."""
+    shutil.copytree(trained.path, target, symlinks=True)
+    for name in ("results/micro", "store"):
+        shutil.rmtree(target / name)
+    (target / "store").mkdir()
     return Project(target)
 
 
 def halted_training(run: Run, store: Path) -> RunningJob:
     """The run's training after its first saved state, halted: it goes on at SIGCONT."""
-    wait_until(lambda: run.process.poll() is not None or list(store.glob("baseline-*.resume")), 120, "a state", 0.001)
+    wait_until(lambda: run.process.poll() is not None or list(store.glob("baseline-*.resume")), "a state", 0.003)
     (job,) = run.jobs()
     os.kill(job.pid, signal.SIGSTOP)
     assert not list(store.glob("baseline-*.safetensors")), "the training was over before it could be halted"
     return job
 
 
-def often(project: Project) -> Project:
-    """Makes its trainings save after each step, and be long enough to be met."""
-    text = project.read("micro.yaml").replace("  threads: 1\n", "  threads: 1\n  resume_every_minutes: 1.0e-6\n")
-    project.write("micro.yaml", text)
-    return project
-
-
 def checkpoint(project: Project) -> bytes:
     return (project.path / CHECKPOINT).read_bytes()
 
 
-def test_the_next_run_waits_for_a_training_that_lost_its_snakemake(finished: Project, runs: Runs, tmp_path: Path):
-    project = often(untrained(finished, tmp_path / "orphan"))
+def test_the_next_run_waits_for_a_training_that_lost_its_snakemake(trained: Project, runs: Runs, tmp_path: Path):
+    project = untrained(trained, tmp_path / "orphan")
     first = runs.start(project)
     orphan = halted_training(first, project.path / "store")
     os.kill(first.process.pid, signal.SIGKILL)
@@ -77,24 +82,24 @@ def test_the_next_run_waits_for_a_training_that_lost_its_snakemake(finished: Pro
 
     second = runs.start(project)
     sentence = f"process {orphan.pid} is still doing this job (baseline-seed0); waiting for it"
-    wait_until(lambda: sentence in second.text() or second.process.poll() is not None, 120, "the second run to wait")
+    wait_until(lambda: sentence in second.text() or second.process.poll() is not None, "the second run to wait")
     assert second.process.poll() is None, second.text()
     assert "train baseline" not in second.text()
     os.kill(orphan.pid, signal.SIGCONT)
     assert second.wait() == 0, second.text()
     assert FOUND in second.text(), "the orphan's work is not done twice"
     assert "cannot be locked" not in second.text()
-    assert checkpoint(project) == checkpoint(finished)
+    assert checkpoint(project) == checkpoint(trained)
 
 
-def test_of_two_runs_in_one_checkout_one_is_refused(finished: Project, runs: Runs, tmp_path: Path) -> None:
-    project = untrained(finished, tmp_path / "shared")
+def test_of_two_runs_in_one_checkout_one_is_refused(trained: Project, runs: Runs, tmp_path: Path) -> None:
+    project = untrained(trained, tmp_path / "shared")
     both = [runs.start(project), runs.start(project)]
-    wait_until(lambda: any(run.jobs() for run in both), 120, "a job")
+    wait_until(lambda: any(run.jobs() for run in both), "a job")
     first, second = sorted(both, key=lambda run: not run.jobs())
     (job,) = first.jobs()
     os.kill(job.pid, signal.SIGSTOP)
-    assert second.wait(120) == 1
+    assert second.wait() == 1
     sentence = f"another snakemake (process {first.process.pid}) is making results/micro in this folder; wait until"
     assert sentence in second.text()
     assert "Traceback" not in second.text()
@@ -102,21 +107,21 @@ def test_of_two_runs_in_one_checkout_one_is_refused(finished: Project, runs: Run
     assert looked.returncode == 0, "a dry run is no run"
     os.kill(job.pid, signal.SIGCONT)
     assert first.wait() == 0, first.text()
-    assert checkpoint(project) == checkpoint(finished)
+    assert checkpoint(project) == checkpoint(trained)
 
 
-def test_of_two_clones_with_one_store_one_trains(finished: Project, runs: Runs, tmp_path: Path) -> None:
-    clones = [often(untrained(finished, tmp_path / name)) for name in ("one", "two")]
+def test_of_two_clones_with_one_store_one_trains(trained: Project, runs: Runs, tmp_path: Path) -> None:
+    clones = [untrained(trained, tmp_path / name) for name in ("one", "two")]
     store = tmp_path / "common store"
     first = runs.start(clones[0], HYBRIDFLOW_STORE=str(store))
     training = halted_training(first, store)
     second = runs.start(clones[1], HYBRIDFLOW_STORE=str(store))
     sentence = f"process {training.pid} is making baseline-seed0 ("
-    wait_until(lambda: sentence in second.text() or second.process.poll() is not None, 120, "the second clone to wait")
+    wait_until(lambda: sentence in second.text() or second.process.poll() is not None, "the second clone to wait")
     assert second.process.poll() is None, second.text()
     os.kill(training.pid, signal.SIGCONT)
     assert [first.wait(), second.wait()] == [0, 0], first.text() + second.text()
     assert FOUND in second.text()
     assert FOUND not in first.text()
-    assert checkpoint(clones[0]) == checkpoint(clones[1]) == checkpoint(finished)
+    assert checkpoint(clones[0]) == checkpoint(clones[1]) == checkpoint(trained)
     assert not list((clones[1].path / "store").glob("baseline-*")), "the common store is the only one"
