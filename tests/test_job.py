@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -84,3 +85,17 @@ def test_an_end_is_one_sentence(snakemake, raised, status, sentence):
         raise raised
     assert ended.value.code == status
     assert Path(snakemake.log[0]).read_text() == sentence
+
+
+def test_a_closed_terminal_ends_no_job(snakemake, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with workflow_job(snakemake):
+            print("step 1", file=sys.stderr, flush=True)
+        with pytest.raises(BrokenPipeError):
+            terminal.write("nobody reads this\n")
+        with contextlib.suppress(BrokenPipeError):
+            terminal.close()
+    assert Path(snakemake.log[0]).read_text() == "step 1\n"

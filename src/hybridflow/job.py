@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,11 +22,14 @@ class _Tee:
 
     def write(self, text: str) -> int:
         self.log.write(text)
-        return self.terminal.write(text)
+        with suppress(OSError):  # a terminal may be closed; the work goes on
+            self.terminal.write(text)
+        return len(text)
 
     def flush(self) -> None:
         self.log.flush()
-        self.terminal.flush()
+        with suppress(OSError):
+            self.terminal.flush()
 
     def isatty(self) -> bool:
         return False  # jobs share the terminal: lines, no bars

@@ -125,5 +125,6 @@ def begin_run():
     try:
         claim_run(SETTINGS.experiment)
     except UserError as error:
-        raise WorkflowError(str(error))
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1)  # a WorkflowError would add where in the code it was raised
     print(*store_status(), sep="\n", file=sys.stderr)
