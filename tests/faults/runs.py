@@ -54,6 +54,8 @@ class Run:
         self.project, self.output, self.started = project, output, time.monotonic()
         environment = environment_of(project) | (environment or {})
         command = [sys.executable, "-m", "snakemake", *arguments]
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script: runs would inherit it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with output.open("w") as file:
             self.process = subprocess.Popen(
                 command,
