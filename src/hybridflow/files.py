@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -51,6 +52,12 @@ def atomic_path(path: str | Path, previous: Path | None = None) -> Iterator[Path
         finally:
             with suppress(OSError):  # on a read-only disk there is none, and asking is refused
                 temporary.unlink()
+
+
+def remove_partial(path: Path) -> None:
+    """Removes the temporary files that killed writers of ``path`` left; nobody may be writing it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        leftover.unlink(missing_ok=True)
 
 
 def _second_name(path: Path, previous: Path) -> Path | None:

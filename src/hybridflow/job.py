@@ -11,6 +11,8 @@ from typing import Any, TextIO
 from hybridflow.config import Settings, parse_settings
 from hybridflow.disk import disk_error, writing
 from hybridflow.errors import UserError
+from hybridflow.files import remove_partial
+from hybridflow.locks import alone
 
 
 class _Tee:
@@ -22,11 +24,14 @@ class _Tee:
 
     def write(self, text: str) -> int:
         self._log(text)
-        return self.terminal.write(text)
+        with suppress(OSError):  # a terminal may be closed; the work goes on
+            self.terminal.write(text)
+        return len(text)
 
     def flush(self) -> None:
         self._log("")
-        self.terminal.flush()
+        with suppress(OSError):
+            self.terminal.flush()
 
     def _log(self, text: str) -> None:
         """A log that cannot be written is given up: the sentence that says why must still reach the terminal."""
@@ -45,26 +50,38 @@ class _Tee:
 
 
 @contextmanager
-def workflow_job(snakemake: Any) -> Iterator[Settings]:
+def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]:
     """Yields the experiment's settings; messages also go to the job's log file.
+
+    Snakemake that is killed leaves its jobs running, and the next one starts them again: the second process waits
+    until the first has ended, so that no two write into the same files.
 
     A :class:`UserError` ends the job with its sentence and status 1, without a traceback; so does a disk that is full
     or read-only.
 
     Args:
         snakemake: the object Snakemake gives to scripts.
+        lock: the lock file, of a job that several experiments share; the default lies beside the log file.
     """
+    log = Path(snakemake.log[0])
     try:
-        with writing(snakemake.log[0]):
-            log = Path(snakemake.log[0]).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (open to the end)
-        sys.stderr = _Tee(sys.stderr, log)
-        yield parse_settings(snakemake.config)
+        with alone(lock or log.with_name(f".{log.name}.lock"), f"is still doing this job ({log.stem})"):
+            # Opened inside: Snakemake has deleted the log of the process that was waited for.
+            with writing(log):
+                file = log.open("w", encoding="utf-8", buffering=1)
+            sys.stderr = _Tee(sys.stderr, file)
+            for output in snakemake.output:
+                remove_partial(Path(output))
+            yield parse_settings(snakemake.config)
     except Exception as error:
         told = error if isinstance(error, UserError) else disk_error(error)
         if told is None:
             raise
         print(f"error: {told}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print(f"{log.stem}: stopped; run the workflow again to go on", file=sys.stderr, flush=True)
+        raise SystemExit(130) from None
 
 
 @contextmanager

@@ -248,7 +248,7 @@ def test_arrays_are_all_written_or_none(disk, tmp_path):
         for index, image in enumerate(images()):
             Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "images" / split / f"{index:02}.png")
     settings = DatasetSettings(source="folder", folder=str(tmp_path / "images"))
-    disk.fill(leave=150_000)  # one of both splits
+    disk.fill(leave=3 * images().nbytes // 2)  # one of both splits
     with pytest.raises(UserError) as caught:
         prepare_dataset(settings, disk.path / "arrays", tmp_path / "cache")
     assert re.search(r"arrays/(train|test)\.npy: No space left on device; free some space", str(caught.value))

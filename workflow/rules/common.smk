@@ -11,6 +11,7 @@ try:
     from hybridflow.devices import gpus_claimed
     from hybridflow.disk import check_room
     from hybridflow.errors import UserError
+    from hybridflow.locks import claim_run
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"the Python that runs snakemake ({sys.executable}) has no module {error.name!r}; "
@@ -127,3 +128,13 @@ def training_threads(wildcards):
 def store_status():
     """Which results of the configuration are stored, can be pulled, or have to be computed."""
     return hf_store.status_lines(list(hf_store.expected_entries(SETTINGS, DATASET_HASH)))
+
+
+def begin_run():
+    """Says what is stored, unless another run of the experiment is going on: then this one stops here."""
+    try:
+        claim_run(SETTINGS.experiment)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1)  # a WorkflowError would add where in the code it was raised
+    print(*store_status(), sep="\n", file=sys.stderr)
