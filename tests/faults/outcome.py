@@ -9,8 +9,9 @@ from pathlib import Path
 
 FOLDERS = ("results", "store", "resources")
 
-# Wall times and what follows from them: benchmarks, logs, provenance and costs. TensorBoard names files by the time.
-TIMES = re.compile(r"/logs/|/benchmarks/|/tensorboard/|/provenance\.json$|/costs\.csv$")
+# Wall times and what follows from them: benchmarks, logs, provenance, costs and the curves with the speed. TensorBoard
+# names files by the time.
+TIMES = re.compile(r"/logs/|/benchmarks/|/tensorboard/|/provenance\.json$|/costs\.csv$|/figures/training\.\w+$")
 # Empty files that locks stand on; there are as many as jobs that ran.
 LOCKS = re.compile(r"\.lock$")
 WALL = ("seconds", "images_per_second", "crc32")  # of a history's rows; the checksum covers the times
