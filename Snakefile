@@ -21,7 +21,7 @@ report: "workflow/report/workflow.rst"
 
 
 onstart:
-    print(*store_status(), sep="\n", file=sys.stderr)
+    begin_run()
 
 
 rule all:

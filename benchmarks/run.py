@@ -182,11 +182,12 @@ def measure(
     flop = counter.get_total_flops()
     timed(row.work)
     products = max(1, int(0.5 * 50e9 / MATRIX**3))
-    rates, fractions = [], []
+    rates, fractions, matrix_rates = [], [], []
     for _ in range(rounds):
         seconds = timed(row.work)
         matrix_rate = products * 2 * MATRIX**3 / timed(lambda: [a @ a for _ in range(products)])
         rates.append(row.images / seconds)
+        matrix_rates.append(matrix_rate)
         fractions.append(flop / seconds / matrix_rate)
     result = {
         "row": name,
@@ -197,6 +198,7 @@ def measure(
         "images_per_second": statistics.median(rates),
         "gflop_per_image": flop / row.images / 1e9,
         "gflop_per_second": statistics.median(rates) * flop / row.images / 1e9,
+        "matrix_gflop_per_second": statistics.median(matrix_rates) / 1e9,
         "fraction_of_matrix_rate": statistics.median(fractions),
         "saved_mb_per_image": row.saved() / row.images / 1e6 if row.saved else None,
     }
@@ -209,16 +211,17 @@ def measure(
 
 def to_markdown(results: list[dict[str, Any]], earlier: list[dict[str, Any]], machine: str) -> str:
     """The results as a table; with earlier results, a column with the ratio of images/s."""
-    head = ["row", "size", "precision", "images/s", "GFLOP/image", "GFLOP/s", "of matrix rate", "saved MB/image"]
-    head += ["peak MB"] + (["images/s, ratio to before"] if earlier else [])
+    head = ["row", "size", "precision", "batch", "images/s", "GFLOP/image", "GFLOP/s", "matrix GFLOP/s"]
+    head += ["of matrix rate", "saved MB/image", "peak MB"] + (["images/s, ratio to before"] if earlier else [])
     identity = ("row", "size", "precision", "checkpointing")
     before = {tuple(entry[k] for k in identity): entry["images_per_second"] for entry in earlier}
     lines = [machine, "", "| " + " | ".join(head) + " |", "|" + "---|" * 3 + "--:|" * (len(head) - 3)]
     for entry in results:
         name = entry["row"] + (", checkpointing" if entry["checkpointing"] else "")
         saved = entry["saved_mb_per_image"]
-        cells = [name, entry["size"], entry["precision"], f"{entry['images_per_second']:.3g}"]
+        cells = [name, entry["size"], entry["precision"], str(entry["batch"]), f"{entry['images_per_second']:.3g}"]
         cells += [f"{entry['gflop_per_image']:.3g}", f"{entry['gflop_per_second']:.3g}"]
+        cells += [f"{entry['matrix_gflop_per_second']:.0f}"]
         cells += [f"{entry['fraction_of_matrix_rate']:.2f}", "–" if saved is None else f"{saved:.1f}"]
         cells += [f"{entry['peak_mb']:.0f}"]
         if earlier:
@@ -266,7 +269,8 @@ def main() -> int:
             if fixed and size != sizes[-1]:
                 continue
             for precision in ["fp32"] if fixed else options.precision:
-                for checkpointing in (False, True) if row.startswith("train") else (False,):
+                # Checkpointing concerns the flow alone: one kind of step shows it.
+                for checkpointing in (False, True) if row == "train-likelihood" else (False,):
                     one = ["--one", row, size, precision, str(checkpointing)]
                     base = [sys.executable, __file__, "--device", options.device, "--threads", str(options.threads)]
                     base += ["--rounds", str(options.rounds)]

@@ -29,8 +29,7 @@ class Project:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_environment(),
-            **kwargs,
+            **({"env": _environment()} | kwargs),
         )
         assert not check or done.returncode == 0, done.stdout
         return done

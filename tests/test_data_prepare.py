@@ -17,7 +17,7 @@ from hybridflow.data.images import load_images, load_labels
 from hybridflow.data.pickles import load_arrays
 from hybridflow.data.prepare import prepare_dataset
 from hybridflow.errors import UserError
-from hybridflow.files import read_json
+from hybridflow.files import read_note
 
 N = 3  # images a batch
 RNG = np.random.default_rng(0)
@@ -94,7 +94,7 @@ def check_output(directory):
 def test_every_archive_gives_the_same_arrays(tmp_path, kind, mode):
     manifest = prepare(write_tar(tmp_path / "archive", LAYOUTS[kind](), mode), tmp_path)
     check_output(tmp_path / "out")
-    assert manifest == read_json(tmp_path / "out" / "manifest.json")
+    assert manifest == read_note(tmp_path / "out" / "manifest.json")
     assert manifest["source"] == "cifar10"
     assert manifest["origin"] == str(tmp_path / "archive")
     assert manifest["arrays"]["train"] == {"shape": [5 * N, 3, 32, 32], "dtype": "uint8", "sha256": HASHES["train"]}

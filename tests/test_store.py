@@ -291,7 +291,7 @@ def test_an_entry_is_made_by_one_process_at_a_time(tmp_path, capfd):
     for process in (first, second, third):
         process.join(20)
     assert (second.exitcode, third.exitcode) == (0, 0)
-    assert capfd.readouterr().err == "a: another process is making key; waiting for it\n"
+    assert capfd.readouterr().err == f"process {first.pid} is making a (key); waiting for it\n"
     with claim(entry):
         pass
 

@@ -270,7 +270,6 @@ def test_a_killed_run_goes_on_and_ends_the_same(finished: Project, tmp_path: Pat
     process.wait()
     assert list((project.path / "store").glob("baseline-*.resume"))
 
-    project.run(*project.snakemake_command("--unlock"))
     project.snakemake()
     assert not list((project.path / "store").glob("*.resume"))
     for name in ("baseline/seed0/checkpoint.safetensors", "baseline/seed0/samples.npy", "table1.csv"):

@@ -21,6 +21,7 @@ from hybridflow.errors import UserError
 from hybridflow.files import atomic_path, mend
 from hybridflow.flows import build_flow
 from hybridflow.flows.base import Flow
+from hybridflow.nn.batchnorm import has_statistics
 
 FORMAT = "hybridflow-checkpoint-2"
 WITHOUT_HASHES = "hybridflow-checkpoint-1"
@@ -127,13 +128,18 @@ def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[Flow, dic
     """The flow of a checkpoint in evaluation mode, and the checkpoint's metadata.
 
     Raises:
-        UserError: the file cannot be used, or its flow was never initialised.
+        UserError: the file cannot be used, or its flow was never initialised or trained.
     """
     metadata = read_metadata(path)
     flow = build_flow(FlowSettings.model_validate(metadata["flow"]))
     load_weights(flow, read_tensors(path, "flow"), path)
     if not flow.initialized:
         raise UserError(f"{path} holds a flow whose ActNorm layers never saw data; delete it and train again.")
+    if not has_statistics(flow):
+        raise UserError(
+            f"{path} holds a flow whose BatchNorm layers never saw data (their running statistics are those of "
+            "construction); delete it and train again."
+        )
     return flow.to(device).eval(), metadata
 
 
@@ -168,8 +174,14 @@ def remove_resume_state(path: Path) -> None:
 
 def save_resume_state(path: Path, state: dict[str, Any]) -> None:
     """Writes nested dicts of tensors and numbers with their hash, atomically; keeps the state before."""
-    with atomic_path(path, previous_state(path)) as temporary:
-        torch.save({"state": state, "sha256": digest(state)}, temporary)
+    write_state(path, state, previous_state(path))
+
+
+def write_state(path: Path, state: dict[str, Any], previous: Path | None = None) -> None:
+    """Writes one file of a state with its hash, atomically (:func:`read_state`)."""
+    # An open file: given a path, torch writes in C++ and does not say why it could not.
+    with atomic_path(path, previous) as temporary, temporary.open("wb") as handle:
+        torch.save({"state": state, "sha256": digest(state)}, handle)
 
 
 def load_resume_state(path: Path, silent: bool = False) -> dict[str, Any]:

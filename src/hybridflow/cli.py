@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from hybridflow.disk import disk_error
 from hybridflow.errors import UserError
 
 
@@ -49,8 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        told = error if isinstance(error, UserError) else disk_error(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
         return getattr(options, "failure", 1)
     except KeyboardInterrupt:
         return 130

@@ -4,48 +4,84 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from hybridflow.config import Settings, parse_settings
+from hybridflow.disk import disk_error, writing
 from hybridflow.errors import UserError
+from hybridflow.files import remove_partial
+from hybridflow.locks import alone
 
 
 class _Tee:
-    """A text stream that writes to the terminal and to the job's log file."""
+    """A text stream that writes to the terminal and to the job's log file, as long as the disk takes that."""
 
     def __init__(self, terminal: TextIO, log: TextIO) -> None:
-        self.terminal, self.log = terminal, log
+        self.terminal = terminal
+        self.log: TextIO | None = log
 
     def write(self, text: str) -> int:
-        self.log.write(text)
-        return self.terminal.write(text)
+        self._log(text)
+        with suppress(OSError):  # a terminal may be closed; the work goes on
+            self.terminal.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        self.log.flush()
-        self.terminal.flush()
+        self._log("")
+        with suppress(OSError):
+            self.terminal.flush()
+
+    def _log(self, text: str) -> None:
+        """A log that cannot be written is given up: the sentence that says why must still reach the terminal."""
+        if self.log is None:
+            return
+        try:
+            self.log.write(text)
+            self.log.flush()
+        except OSError:
+            log, self.log = self.log, None
+            with suppress(OSError):
+                log.close()
 
     def isatty(self) -> bool:
         return False  # jobs share the terminal: lines, no bars
 
 
 @contextmanager
-def workflow_job(snakemake: Any) -> Iterator[Settings]:
+def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]:
     """Yields the experiment's settings; messages also go to the job's log file.
 
-    A :class:`UserError` ends the job with its sentence and status 1, without a traceback.
+    Snakemake that is killed leaves its jobs running, and the next one starts them again: the second process waits
+    until the first has ended, so that no two write into the same files.
+
+    A :class:`UserError` ends the job with its sentence and status 1, without a traceback; so does a disk that is full
+    or read-only.
 
     Args:
         snakemake: the object Snakemake gives to scripts.
+        lock: the lock file, of a job that several experiments share; the default lies beside the log file.
     """
-    log = Path(snakemake.log[0]).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 (lives as long as the process)
-    sys.stderr = _Tee(sys.stderr, log)
+    log = Path(snakemake.log[0])
     try:
-        yield parse_settings(snakemake.config)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        with alone(lock or log.with_name(f".{log.name}.lock"), f"is still doing this job ({log.stem})"):
+            # Opened inside: Snakemake has deleted the log of the process that was waited for.
+            with writing(log):
+                file = log.open("w", encoding="utf-8", buffering=1)
+            sys.stderr = _Tee(sys.stderr, file)
+            for output in snakemake.output:
+                remove_partial(Path(output))
+            yield parse_settings(snakemake.config)
+    except Exception as error:
+        told = error if isinstance(error, UserError) else disk_error(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print(f"{log.stem}: stopped; run the workflow again to go on", file=sys.stderr, flush=True)
+        raise SystemExit(130) from None
 
 
 @contextmanager

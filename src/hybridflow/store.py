@@ -8,16 +8,14 @@ HYBRIDFLOW_STORE names another folder than ``store``.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from hybridflow.config import Settings
 from hybridflow.keys import INCEPTION_SHA256, classifier_key, moments_key, training_key
+from hybridflow.locks import alone
 
 ROOT = Path(os.environ.get("HYBRIDFLOW_STORE", "store"))
 
@@ -61,20 +59,14 @@ def claim(entry: Entry) -> Iterator[None]:
     """Keeps other processes from making the same entry; waits until one that does has ended.
 
     The operating system frees the lock when its process dies, however it dies.
+
+    Raises:
+        WriteError: the store cannot be written.
     """
-    entry.root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(entry.file(".lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        print(f"{entry.name}: another process is making {entry.key}; waiting for it", file=sys.stderr, flush=True)
-        lock.acquire()
-    try:
+    with alone(entry.file(".lock"), f"is making {entry.name} ({entry.key})"):
         for leftover in entry.root.glob(f".{entry.name}-{entry.key}*.partial"):  # of a writer that was killed
             leftover.unlink()
         yield
-    finally:
-        lock.release()
 
 
 def variant_entry(settings: Settings, name: str, seed: int, dataset_hash: str, root: Path = ROOT) -> Entry:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridflow.balance import add_balanced, take_gradients
+from hybridflow.board import Board
 from hybridflow.checkpoint import (
     load_resume_state,
     load_weights,
@@ -36,6 +37,7 @@ from hybridflow.checkpoint import (
 from hybridflow.config import DiscriminatorSettings, OptimizerSettings, TrainingSettings, Variant
 from hybridflow.data.augment import augment
 from hybridflow.discriminators import build_discriminator, discriminator_input, inward_gradient, straight_through_levels
+from hybridflow.disk import writing
 from hybridflow.ema import ExponentialMovingAverage
 from hybridflow.errors import UserError
 from hybridflow.files import write_text
@@ -614,17 +616,16 @@ class History:
     """
 
     def __init__(self, path: Path, monitor: Path, step: int, key: str) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        path.parent.mkdir(parents=True, exist_ok=True)
         rows = _sound_rows(path, key) if path.exists() else []
         rows = [row for row in rows if row["step"] <= step]
         self.seal = Seal(key)
         write_text(path, "".join(self.seal.line(row) for row in rows))  # a kill now must not cost older rows
-        self.file = path.open("a", encoding="utf-8")
+        self.path = path
+        with writing(path):
+            self.file = path.open("a", encoding="utf-8")
         self.previous = (rows[-1]["images"], rows[-1]["seconds"]) if rows else (0, 0.0)
         self.images_per_second = 0.0
-        self.board = SummaryWriter(str(monitor / "tensorboard"), purge_step=step)
+        self.board = Board(monitor / "tensorboard", step)
 
     def write(self, step: int, batch_size: int, seconds: float, lr: float, figures: dict[str, float]) -> None:
         """One row: step, images, seconds, lr, images_per_second and the figures."""
@@ -634,15 +635,15 @@ class History:
         self.previous = (images, seconds)
         row = {"step": step, "images": images, "seconds": round(seconds, 3), "lr": lr}
         row |= {"images_per_second": round(self.images_per_second, 2)} | figures
-        self.file.write(self.seal.line(row))
-        self.file.flush()
-        for name, value in row.items():
-            if name not in ("step", "images"):
-                self.board.add_scalar(name, value, step)
+        with writing(self.path):
+            self.file.write(self.seal.line(row))
+            self.file.flush()
+        self.board.write({name: value for name, value in row.items() if name not in ("step", "images")}, step)
 
     def close(self) -> None:
-        os.fsync(self.file.fileno())  # the checkpoint follows, and with it the claim that the history is complete
-        self.file.close()
+        with writing(self.path):
+            os.fsync(self.file.fileno())  # the checkpoint follows, and with it the claim that the history is complete
+            self.file.close()
         self.board.close()
 
 

@@ -1,5 +1,6 @@
 # Settings, names and paths that the rules share. No rule stands here, and nothing imports torch.
 import sys
+from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -8,7 +9,9 @@ try:
     from hybridflow import config as hf_config, store as hf_store
     from hybridflow.data.fingerprint import content_hash
     from hybridflow.devices import gpus_claimed
+    from hybridflow.disk import check_room
     from hybridflow.errors import UserError
+    from hybridflow.locks import claim_run
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"the Python that runs snakemake ({sys.executable}) has no module {error.name!r}; "
@@ -18,6 +21,8 @@ except ModuleNotFoundError as error:
 try:
     SETTINGS = hf_config.parse_settings(config)
     DATASET_HASH = content_hash(SETTINGS.dataset, Path("resources/folder-fingerprint.json"))
+    for folder in (".snakemake", f"results/{SETTINGS.experiment}"):  # Snakemake writes there before the first job
+        check_room(folder)
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -56,6 +61,12 @@ def variant_settings(wildcards):
 def variant_key(wildcards):
     """The training key of a job's variant and seed: a new one is a new training."""
     return hf_store.variant_entry(SETTINGS, wildcards.variant, int(wildcards.seed), DATASET_HASH).key
+
+
+def every_key():
+    """The training keys of all models, in the order of :func:`seed_files`."""
+    models = product(SETTINGS.variants, SETTINGS.seeds)
+    return [hf_store.variant_entry(SETTINGS, variant, seed, DATASET_HASH).key for variant, seed in models]
 
 
 def parent_checkpoint(wildcards):
@@ -117,3 +128,13 @@ def training_threads(wildcards):
 def store_status():
     """Which results of the configuration are stored, can be pulled, or have to be computed."""
     return hf_store.status_lines(list(hf_store.expected_entries(SETTINGS, DATASET_HASH)))
+
+
+def begin_run():
+    """Says what is stored, unless another run of the experiment is going on: then this one stops here."""
+    try:
+        claim_run(SETTINGS.experiment)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1)  # a WorkflowError would add where in the code it was raised
+    print(*store_status(), sep="\n", file=sys.stderr)

@@ -11,6 +11,8 @@ rule build_table:
         f"{LOGS}/build_table.log",
     conda:
         "../envs/environment.yml"
+    params:
+        checkpoints=every_key(),
     script:
         "../scripts/build_table.py"
 

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from hybridflow.files import read_json
+from hybridflow.files import read_note
 from hybridflow.job import workflow_job
 
 with workflow_job(snakemake) as settings:
@@ -21,5 +21,5 @@ with workflow_job(snakemake) as settings:
         settings,
         {key: ModelFiles(*paths) for key, paths in zip(models, files, strict=True)},
         pd.read_csv(snakemake.input.ruler) if snakemake.input.ruler else None,
-        read_json(snakemake.input.provenance)["hardware"],
+        read_note(snakemake.input.provenance)["hardware"],
     )

@@ -2,14 +2,18 @@
 
 from itertools import product
 
-from hybridflow.files import read_json
+from hybridflow.files import read_note
 from hybridflow.job import workflow_job
 
 with workflow_job(snakemake) as settings:
+    from hybridflow.report.asked import check_asked
     from hybridflow.report.measurements import VariantInfo
     from hybridflow.report.table import write_table
 
     models = list(product(settings.variants, settings.seeds))  # the order of the rule's inputs
+    likelihoods = dict(zip(models, snakemake.input.likelihoods, strict=True))
+    fidelities = dict(zip(models, snakemake.input.fidelities, strict=True))
+    check_asked(settings, dict(zip(models, snakemake.params.checkpoints, strict=True)), likelihoods, fidelities)
     resolved = [settings.resolve(name) for name in settings.variants]
     write_table(
         snakemake.output.csv,
@@ -19,9 +23,9 @@ with workflow_job(snakemake) as settings:
             VariantInfo(v.name, v.discriminator.kind if v.discriminator else None, v.adversarial_weight)
             for v in resolved
         ],
-        dict(zip(models, snakemake.input.likelihoods, strict=True)),
-        dict(zip(models, snakemake.input.fidelities, strict=True)),
+        likelihoods,
+        fidelities,
         settings.experiment,
         settings.small,
-        read_json(snakemake.input.ruler) if snakemake.input.ruler else None,
+        read_note(snakemake.input.ruler) if snakemake.input.ruler else None,
     )

@@ -1,6 +1,6 @@
 """Frechet distances between a model's sets of samples and the dataset, from their feature statistics."""
 
-from hybridflow.files import read_json, write_json
+from hybridflow.files import read_note, write_note
 from hybridflow.job import workflow_job
 
 with workflow_job(snakemake) as settings:
@@ -10,10 +10,10 @@ with workflow_job(snakemake) as settings:
     accuracy = None
     if snakemake.input.classifier:
         accuracy = load_classifier(snakemake.input.classifier, "cpu")[1]["accuracy"]["test"]
-    notes = [read_json(path) for path in snakemake.input.notes]
+    notes = [read_note(path) for path in snakemake.input.notes]
     samples = list(snakemake.input.samples)
     extractors = len(samples) // len(notes)  # all of the first set, then all of the next
-    write_json(
+    write_note(
         snakemake.output.summary,
         measure_fidelity(
             notes,

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from hybridflow.files import write_json
+from hybridflow.files import write_note
 from hybridflow.job import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
@@ -35,4 +35,4 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
         "seed": likelihood.seed,
         "round_trip_levels": round_trip,
     }
-    write_json(snakemake.output.summary, summary | asdict(measured))
+    write_note(snakemake.output.summary, summary | asdict(measured))

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from hybridflow.job import workflow_job
 
-with workflow_job(snakemake) as settings:
+weights = Path(snakemake.output.weights)
+
+with workflow_job(snakemake, lock=weights.with_name(f".{weights.name}.lock")) as settings:
     from hybridflow.metrics.inception import fetch_inception_weights
 
-    fetch_inception_weights(settings.evaluation.fid, Path(snakemake.output.weights))
+    fetch_inception_weights(settings.evaluation.fid, weights)

@@ -2,7 +2,7 @@
 
 import sys
 
-from hybridflow.files import place, read_json, sha256_file
+from hybridflow.files import place, read_note, sha256_file
 from hybridflow.job import torch_job
 from hybridflow.store import claim, moments_entry
 
@@ -13,8 +13,10 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.metrics.classifier import ClassCounter, ClassifierExtractor, load_classifier
     from hybridflow.metrics.features import compute_moments
     from hybridflow.metrics.frechet import load_moments, save_moments
-    from hybridflow.metrics.inception import load_inception
+    from hybridflow.metrics.inception import check_weights, load_inception
 
+    if name == "inception":
+        check_weights(settings.evaluation.fid, weights)
     description = {"extractor": name, "weights_sha256": sha256_file(weights)}
 
     def load_extractor():
@@ -39,7 +41,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
                 save_moments(stored, measure(load_extractor(), f"features {name} {split}"), description)
         place(stored, snakemake.output.moments)
     else:
-        description |= read_json(snakemake.input.note)  # checkpoint, sampling, sha256; repeat if not the first set
+        description |= read_note(snakemake.input.note)  # checkpoint, sampling, sha256; repeat if not the first set
         label = f"features {name} {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
         if "repeat" in description:
             label += f" repeat {description['repeat']}"

@@ -5,5 +5,7 @@ from pathlib import Path
 from hybridflow.data.prepare import prepare_dataset
 from hybridflow.job import workflow_job
 
-with workflow_job(snakemake) as settings:
-    prepare_dataset(settings.dataset, Path(snakemake.output.manifest).parent, Path(snakemake.params.cache))
+directory = Path(snakemake.output.manifest).parent
+
+with workflow_job(snakemake, lock=directory.with_name(f".{directory.name}.lock")) as settings:
+    prepare_dataset(settings.dataset, directory, Path(snakemake.params.cache))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hybridflow.files import write_json
+from hybridflow.files import write_note
 from hybridflow.job import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
@@ -19,4 +19,4 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
         note["repeat"] = repeat
     samples = Path(snakemake.output.samples)
     note["sha256"] = sample_to_file(flow, settings.sampling, samples, device, metadata["key"], label, repeat)
-    write_json(snakemake.output.note, note)
+    write_note(snakemake.output.note, note)

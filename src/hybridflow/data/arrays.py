@@ -1,4 +1,4 @@
-"""Writing a large .npy file piece by piece."""
+"""Reading .npy files that may be damaged, and writing large ones piece by piece."""
 
 from __future__ import annotations
 
@@ -7,6 +7,27 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+
+
+def read_array(path: str | Path, *, mapped: bool = False) -> np.ndarray:
+    """The array of a ``.npy`` file.
+
+    Args:
+        mapped: map it into memory, read-only.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged. numpy itself raises nearly anything on a damaged header.
+    """
+    try:
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is not a .npy file")
+    return array
 
 
 class ArrayWriter:

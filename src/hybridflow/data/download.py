@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import urllib.request
@@ -14,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from filelock import FileLock
 
 from hybridflow.errors import UserError
-from hybridflow.files import sha256_file
+from hybridflow.files import md5_file, sha256_file
 from hybridflow.progress import Progress
 
 SCHEMES = ("https", "http", "file")
@@ -128,8 +127,7 @@ def _mismatch(path: Path, md5: str | None, sha256: str | None) -> str | None:
         if len(sha256) < 8 or not found.startswith(sha256.lower()):
             return f"the content has SHA-256 {found} instead of {sha256}"
     if md5 is not None:
-        with path.open("rb") as handle:
-            found = hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        found = md5_file(path)
         if found != md5.lower():
             return f"the content has MD5 {found} instead of {md5}"
     return None

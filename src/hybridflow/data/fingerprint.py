@@ -11,7 +11,7 @@ from typing import Any
 from hybridflow.config import DatasetSettings
 from hybridflow.data.cifar10 import CIFAR10, SPLITS
 from hybridflow.data.listing import list_images
-from hybridflow.errors import UserError
+from hybridflow.errors import UserError, WriteError
 from hybridflow.files import read_json, sha256_file, sha256_json, write_text
 from hybridflow.progress import Progress
 
@@ -51,7 +51,7 @@ def content_hash(settings: DatasetSettings, cache: Path) -> str:
                 entries[name][2] = _attempt(root / name, sha256_file)
                 progress.update()
     if changed or known.keys() != entries.keys():
-        with contextlib.suppress(OSError):  # without the cache the next call is slow, not wrong
+        with contextlib.suppress(OSError, WriteError):  # without the cache the next call is slow, not wrong
             write_text(cache, json.dumps({"folder": str(root.resolve()), "images": entries}))
     digest = hashlib.sha256(json.dumps([[name, entry[2]] for name, entry in entries.items()]).encode())
     return f"folder-{digest.hexdigest()[:16]}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from hybridflow.data.arrays import read_array
 from hybridflow.digests import array_sha256
 from hybridflow.errors import UserError
-from hybridflow.files import mend, read_json
+from hybridflow.files import mend, read_note
 
 
 def load_images(path: str | Path) -> np.ndarray:
@@ -85,11 +87,11 @@ def recorded_sha256(path: str | Path) -> str | None:
         (path.with_name("manifest.json"), ("arrays", path.stem, "sha256")),
     ):
         if note.exists():
+            value: Any = read_note(note)
             try:
-                value = read_json(note)
                 for key in keys:
                     value = value.get(key, {})
-            except (ValueError, AttributeError):
+            except AttributeError:
                 raise UserError(f"{note} is damaged (it is not a note about {path.name}); {mend(note)}.") from None
             if isinstance(value, str):
                 return value
@@ -99,14 +101,11 @@ def recorded_sha256(path: str | Path) -> str | None:
 def _load(path: str | Path) -> np.ndarray:
     advice = "delete it and prepare the data again"
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return read_array(path, mapped=True)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; prepare the data first.") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as an array ({error}); {advice}.") from None
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path} is not a .npy file; {advice}.")
-    return array
 
 
 def _wrong(path: str | Path, array: np.ndarray, expected: str) -> UserError:

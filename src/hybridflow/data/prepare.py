@@ -18,7 +18,7 @@ from hybridflow.data.fetch import fetch_cifar10, origin
 from hybridflow.data.folder import read_image
 from hybridflow.data.listing import list_images
 from hybridflow.errors import UserError
-from hybridflow.files import atomic_path, write_json
+from hybridflow.files import atomic_path, write_note
 from hybridflow.progress import Progress
 
 CHUNK = 1000  # images decoded between two writes
@@ -57,7 +57,7 @@ def prepare_dataset(
             where = str(settings.folder)
             arrays = _write_folder(Path(where).expanduser(), directory)
         manifest = {"source": settings.source, "origin": where, "arrays": arrays}
-        write_json(directory / "manifest.json", manifest)
+        write_note(directory / "manifest.json", manifest)
     except OSError as error:
         raise UserError(
             f"Cannot write the dataset to {error.filename or directory}: {error.strerror or error}; "

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hybridflow.checkpoint import write_state
 from hybridflow.config import AugmentationSettings, ClassifierSettings
 from hybridflow.data.augment import augment
 from hybridflow.digests import digest
@@ -270,8 +271,7 @@ def _key(settings: ClassifierSettings, images: Tensor, labels: Tensor) -> str:
 
 def _keep(path: Path, key: str, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     state = {"key": key, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    with atomic_path(path) as temporary:
-        torch.save({"state": state, "sha256": digest(state)}, temporary)
+    write_state(path, state)
 
 
 def _restore(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hybridflow.config import FidSettings
 from hybridflow.data.download import DownloadError, download
 from hybridflow.errors import UserError
-from hybridflow.files import place, sha256_file
+from hybridflow.files import mend, place, sha256_file
 from hybridflow.keys import INCEPTION_SHA256
 
 WEIGHTS_BYTES = 95_628_359
@@ -79,6 +79,22 @@ def fetch_inception_weights(settings: FidSettings, target: str | Path) -> Path:
         return download(url, target, sha256=INCEPTION_SHA256, label="Inception weights")
     except DownloadError as error:
         raise UserError(f"the Inception weights cannot be fetched from {url}: {error.reason}; {HELP}.") from None
+
+
+def check_weights(settings: FidSettings, path: str | Path) -> None:
+    """Makes sure that a fetched file is still the one that was asked for: the official one, or the user's own.
+
+    Raises:
+        UserError: it is not.
+    """
+    source = settings.weights
+    if source is None or "://" in source:
+        sound = is_official(path)
+    else:
+        own = Path(source).expanduser()
+        sound = not own.is_file() or sha256_file(own) == sha256_file(path)
+    if not sound:
+        raise UserError(f"the Inception weights {path} are damaged (they are not what was fetched); {mend(path)}.")
 
 
 class InceptionExtractor:

@@ -56,6 +56,12 @@ def share_statistics(model: nn.Module) -> None:
             module.across_replicas = True
 
 
+def has_statistics(model: nn.Module) -> bool:
+    """Whether every BatchNorm of ``model`` has seen a training batch (reads the device)."""
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return all(bool(layer.num_batches_tracked > 0) for layer in layers if layer.num_batches_tracked is not None)
+
+
 @contextmanager
 def running_statistics(model: nn.Module) -> Iterator[None]:
     """Within the block, every BatchNorm of ``model`` uses its running statistics and leaves them alone.

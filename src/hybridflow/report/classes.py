@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hybridflow.errors import UserError
-from hybridflow.files import read_json
+from hybridflow.files import read_note
 from hybridflow.metrics.classifier import CLASS_NAMES
 from hybridflow.report.measurements import Key
 
@@ -24,7 +24,7 @@ def class_table(fidelities: Mapping[Key, str | Path]) -> pd.DataFrame:
     """
     rows = []
     for (variant, seed), path in fidelities.items():
-        record = read_json(path)
+        record = read_note(path)
         for one in _sets(record, path):
             if record["fd_cifar"] is None:  # no classifier, no classes
                 continue

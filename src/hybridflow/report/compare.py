@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridflow.data.arrays import read_array
 from hybridflow.data.images import check_array
 from hybridflow.errors import UserError
 from hybridflow.files import mend, read_json, sha256_file
@@ -138,8 +139,8 @@ def _how_far(a: Path, b: Path) -> str:
     arrays = []
     for path in (a, b):
         try:
-            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
+            arrays.append(read_array(path, mapped=True))
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read as an array ({error}); {mend(path)}.") from None
         check_array(path, arrays[-1])
     if arrays[0].shape != arrays[1].shape:

@@ -13,7 +13,7 @@ import pandas as pd
 from hybridflow.checkpoint import read_metadata
 from hybridflow.config import Settings
 from hybridflow.errors import UserError
-from hybridflow.files import read_json, write_text
+from hybridflow.files import read_note, write_text
 from hybridflow.metrics.classifier import CLASS_NAMES
 from hybridflow.report.classes import class_shares, class_table
 from hybridflow.report.costs import cost_table, describe_machine
@@ -92,7 +92,7 @@ def _check_checkpoints(models: Mapping[Key, ModelFiles]) -> None:
     for measured in models.values():
         metadata = read_metadata(Path(measured.checkpoint))
         # read_measurements has made sure that likelihood.json and fidelity.json name the same checkpoint.
-        key = read_json(measured.likelihood)["checkpoint"]
+        key = read_note(measured.likelihood)["checkpoint"]
         if metadata["key"] != key:
             raise UserError(
                 f"details: {measured.likelihood} was measured on checkpoint {key}, but {measured.checkpoint} is "

@@ -45,7 +45,7 @@ def read_history(path: str | Path, key: str | None = None) -> pd.DataFrame:
             float(row["images"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
-                f"figures: line {number} of {path} is not a JSON object with 'step' and 'images'; repair or remove it."
+                f"figures: line {number} of {path} is not a JSON object with 'step' and 'images'; {mend(path)}."
             ) from None
     if not rows:
         raise UserError(f"figures: {path} has no logged step; train longer than `training.log_every` steps.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridflow.errors import UserError
-from hybridflow.files import read_json
+from hybridflow.files import NOTE_HASH, read_json, read_note
 from hybridflow.keys import INCEPTION_SHA256
 
 Key = tuple[str, int]  # (variant, training seed)
@@ -129,6 +129,15 @@ def read_measurements(
     )
 
 
+def read_record(path: str | Path) -> dict[str, Any]:
+    """The values of a ``likelihood.json`` or ``fidelity.json``.
+
+    Raises:
+        UserError: the file is missing or malformed.
+    """
+    return _Record(path).values
+
+
 def _bound_names() -> list[str]:
     return ["elbo_bpd", "elbo_bpd_se", "iwbo_bpd", "iwbo_bpd_se"]
 
@@ -146,6 +155,8 @@ class _Record:
             raise UserError(f"table: {self.path} is not valid JSON; delete it and run its evaluation again.") from None
         if not isinstance(self.values, dict):
             raise UserError(f"table: {self.path} must hold a JSON object; delete it and run its evaluation again.")
+        if NOTE_HASH in self.values:
+            self.values = read_note(self.path)
 
     def get(self, name: str) -> Any:
         if name not in self.values:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hybridflow.data.arrays import read_array
 from hybridflow.data.images import check_array
 from hybridflow.errors import UserError
 from hybridflow.report.measurements import Key, Measurement
@@ -47,8 +48,8 @@ def load_bpd(path: str | Path, summary: Measurement, images: int) -> np.ndarray:
         UserError: the file cannot be read, or it is not the one that ``likelihood.json`` summarises.
     """
     try:
-        bounds = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        bounds = read_array(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"details: cannot read {path}: {error}; delete it and run its evaluation again.") from None
     if bounds.shape != (images, 2) or bounds.dtype != np.float64 or not np.isfinite(bounds).all():
         raise UserError(

@@ -1,0 +1,334 @@
+"""A disk that is full or read-only: one sentence, nothing lost, and the same command goes on to the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkout import MICRO, ROOT, Project
+from faults.disks import Disk, small_disk
+from PIL import Image
+from tiny import TINY_FLOW
+from torch import nn
+
+from hybridflow.board import Board
+from hybridflow.checkpoint import load_resume_state, previous_state, save_checkpoint, save_resume_state
+from hybridflow.config import ClassifierSettings, DatasetSettings, SamplingSettings, load_settings
+from hybridflow.data.download import download
+from hybridflow.data.prepare import prepare_dataset
+from hybridflow.errors import UserError, WriteError
+from hybridflow.files import atomic_path, place, write_json
+from hybridflow.flows.denseflow import DenseFlow
+from hybridflow.growing import GrowingArray
+from hybridflow.metrics.classifier import CifarClassifier, save_classifier
+from hybridflow.metrics.frechet import Moments, save_moments
+from hybridflow.sample import sample_to_file, save_png
+from hybridflow.store import Entry, claim
+from hybridflow.train import Job, train
+
+CPU = torch.device("cpu")
+FULL = "No space left on device; free some space and run the same command again."
+READ_ONLY = "Read-only file system; make it writable, or work in a copy elsewhere, and run the same command again."
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path / "small disk", 512) as disk:
+        yield disk
+
+
+def big(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _state(path: Path) -> None:
+    save_resume_state(path, {"step": 3, "flow": {"w": torch.zeros(500_000)}})
+
+
+def _archive(path: Path) -> None:
+    source = path.parents[1] / "source.bin"
+    source.write_bytes(big((1_000_000,)).tobytes())
+    download(source.as_uri(), path, md5="0" * 32)
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "a.resume": _state,
+    "a.safetensors": lambda path: save_checkpoint(path, {"flow": nn.Linear(500, 500)}, {"key": "k"}),
+    "classifier.safetensors": lambda path: save_classifier(
+        path, CifarClassifier(32).state_dict(), ClassifierSettings(width=32), {"test": 0.5, "train": 0.5}
+    ),
+    "a.npz": lambda path: save_moments(path, Moments(np.zeros(300), np.random.rand(300, 300), 5), {}),  # noqa: NPY002
+    "a.npy": lambda path: GrowingArray(path, (1000, 1000), np.uint8, {}),
+    "a.png": lambda path: save_png(path, big((600, 600, 3))),
+    "a.json": lambda path: write_json(path, "x" * 1_000_000),
+    "a.pth": lambda path: place(torch.__file__.replace("__init__.py", "lib/libtorch_python.so"), path),
+    "a.tar.gz": _archive,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_writer_names_the_file_and_keeps_the_old_one(disk, name):
+    path = disk.path / name
+    path.write_bytes(b"old")
+    with pytest.raises(UserError) as caught:
+        WRITERS[name](path)
+    said = str(caught.value)
+    assert str(path) in said
+    assert "No space left on device; free some space" in said
+    assert "\n" not in said
+    assert path.read_bytes() == b"old"
+    # What a download has fetched so far is kept on purpose: the next call goes on from there.
+    left = {found.name for found in disk.path.iterdir()} - {name, "a.tar.gz.lock", "a.tar.gz.partial"}
+    assert left == set()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_writer_names_the_file_on_a_read_only_disk(disk, name):
+    path = disk.path / name
+    path.write_bytes(b"old")
+    disk.read_only()
+    with pytest.raises(UserError) as caught:
+        WRITERS[name](path)
+    assert str(path) in str(caught.value)
+    assert "Read-only file system" in str(caught.value)
+    assert path.read_bytes() == b"old"
+
+
+def test_other_errors_are_no_errors_of_the_disk(tmp_path):
+    for error in (ValueError("x"), FileNotFoundError(2, "No such file", "elsewhere"), OSError("no number")):
+        with pytest.raises(type(error)), atomic_path(tmp_path / "a"):
+            raise error
+    with pytest.raises(WriteError, match=re.escape(f"cannot use {tmp_path}: Is a directory; move the folder away")):
+        place(tmp_path, tmp_path / "copy")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_written(disk):
+    disk.read_only()
+    entry = Entry("baseline-seed0", "k", (".safetensors",), disk.path)
+    expected = f"cannot write {entry.file('.lock')}: {READ_ONLY}"
+    with pytest.raises(WriteError, match=re.escape(expected)), claim(entry):
+        pytest.fail("the entry was claimed")
+
+
+# --- arrays that grow -------------------------------------------------------------------------------------------------
+
+
+def test_room_for_all_rows_is_taken_before_the_first(disk):
+    growing = GrowingArray(disk.path / "a.npy", (100, 1000), np.uint8, {})
+    disk.fill(leave=8192)  # for the note
+    rows = big((100, 1000))
+    growing.append(rows[:60])
+    again = GrowingArray(disk.path / "a.npy", (100, 1000), np.uint8, {})
+    assert again.done == 60
+    again.append(rows[60:])
+    again.finish()
+    assert np.array_equal(np.load(disk.path / "a.npy"), rows)
+
+
+def test_samples_go_on_when_there_is_room_again(disk, tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        flow = DenseFlow(TINY_FLOW, (3, 8, 8))
+        flow.initialize(torch.from_numpy(big((8, 3, 8, 8))), 0)
+    flow.eval()
+    settings = SamplingSettings(images=40, batch_size=10)
+    path = disk.path / "samples.npy"
+    disk.fill(leave=4096)
+    with pytest.raises(WriteError, match=re.escape(f"cannot write {path}: {FULL}")):
+        sample_to_file(flow, settings, path, CPU, "k")
+    disk.empty()
+    sample_to_file(flow, settings, path, CPU, "k")
+    sample_to_file(flow, settings, tmp_path / "elsewhere.npy", CPU, "k")
+    assert path.read_bytes() == (tmp_path / "elsewhere.npy").read_bytes()
+    assert [found.name for found in disk.path.iterdir()] == ["samples.npy"]
+
+
+# --- a training -------------------------------------------------------------------------------------------------------
+
+
+def training(store: Path, monitor: Path) -> Job:
+    (store.parent / "often.yaml").write_text("training: {batch_size: 4, resume_every_minutes: 1.0e-9, log_every: 1}")
+    settings = load_settings(ROOT / "config.yaml", MICRO, store.parent / "often.yaml")
+    files = [store / f"model{suffix}" for suffix in (".safetensors", ".jsonl", ".resume")]
+    return Job(settings.resolve("baseline"), 0, "key", None, *files, monitor, "hash")
+
+
+def images() -> np.ndarray:
+    with np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz") as file:
+        return file["images"][:16]
+
+
+def history(work: Job) -> list[dict]:
+    found = [json.loads(line) for line in work.history.read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second", "crc32")} for row in found]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Job:
+    work = training(tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("monitor"))
+    train(work, images(), CPU)
+    return work
+
+
+@pytest.mark.parametrize("leave", [0, 250_000])
+def test_a_training_goes_on_to_the_same_bytes(disk, tmp_path, uninterrupted, leave, capfd):
+    """With little space it ends at its first line or state, with more at the second or third state."""
+    disk.resize(4096)
+    work = training(disk.path, tmp_path / "monitor")
+    disk.fill(leave)
+    with pytest.raises(WriteError) as caught:
+        train(work, images(), CPU)
+    assert re.fullmatch(
+        re.escape("cannot write ") + r"\S.*model\.(resume|jsonl): " + re.escape(FULL), str(caught.value)
+    )
+    if work.resume.exists():
+        assert load_resume_state(work.resume)["step"] >= 1
+    assert {path.name for path in disk.path.iterdir()} <= {
+        "filler",
+        *(path.name for path in (work.history, work.resume, previous_state(work.resume))),
+    }
+    disk.empty()
+    train(work, images(), CPU)
+    assert work.checkpoint.read_bytes() == uninterrupted.checkpoint.read_bytes()
+    assert history(work) == history(uninterrupted)
+    assert sorted(path.name for path in disk.path.iterdir()) == ["model.jsonl", "model.safetensors"]
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_without_room_for_the_checkpoint_the_last_state_stays(disk, tmp_path, uninterrupted, monkeypatch):
+    disk.resize(8192)
+    work = training(disk.path, tmp_path / "monitor")
+
+    def full(*arguments: object) -> None:
+        disk.fill()
+        save_checkpoint(*arguments)
+
+    monkeypatch.setattr("hybridflow.train.save_checkpoint", full)
+    with pytest.raises(WriteError, match=re.escape(f"cannot write {work.checkpoint}: {FULL}")):
+        train(work, images(), CPU)
+    assert work.resume.exists()
+    assert not work.checkpoint.exists()
+    disk.empty()
+    monkeypatch.undo()
+    train(work, images(), CPU)
+    assert work.checkpoint.read_bytes() == uninterrupted.checkpoint.read_bytes()
+
+
+def test_a_full_disk_ends_the_curves_of_tensorboard_and_not_the_training(disk, capfd):
+    board = Board(disk.path / "tensorboard", 0)
+    board.write({"loss": 1.0}, 1)
+    disk.fill()
+    for step in range(2, 4000):
+        board.write({"loss": 1.0, "bpd": 2.0}, step)
+    board.close()
+    said = capfd.readouterr().err
+    assert said.count("TensorBoard's curves end here: cannot write") == 1
+    assert "Traceback" not in said
+    disk.read_only()
+    Board(disk.path / "another", 0).write({"loss": 1.0}, 1)
+    assert "Read-only file system" in capfd.readouterr().err
+
+
+# --- the dataset ------------------------------------------------------------------------------------------------------
+
+
+def test_arrays_are_all_written_or_none(disk, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "images" / split).mkdir(parents=True)
+        for index, image in enumerate(images()):
+            Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "images" / split / f"{index:02}.png")
+    settings = DatasetSettings(source="folder", folder=str(tmp_path / "images"))
+    disk.fill(leave=3 * images().nbytes // 2)  # one of both splits
+    with pytest.raises(UserError) as caught:
+        prepare_dataset(settings, disk.path / "arrays", tmp_path / "cache")
+    assert re.search(r"arrays/(train|test)\.npy: No space left on device; free some space", str(caught.value))
+    assert list((disk.path / "arrays").iterdir()) == []
+    disk.empty()
+    prepare_dataset(settings, disk.path / "arrays", tmp_path / "cache")
+    assert np.array_equal(np.load(disk.path / "arrays" / "train.npy"), images())
+
+
+# --- the whole workflow -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.workflow
+def test_the_workflow_says_it_in_a_sentence_and_goes_on(finished, tmp_path):
+    shutil.copytree(finished.path, tmp_path / "project", symlinks=True)
+    project = Project(tmp_path / "project")
+    target = "results/micro/baseline/seed0/checkpoint.safetensors"
+    expected = (project.path / target).read_bytes()
+    (stored,) = (finished.path / "store").glob("baseline-*.safetensors")
+    command = [sys.executable, "-m", "snakemake", target, "--cores", "1", "--configfile", "micro.yaml"]
+    shutil.rmtree(project.path / "results" / "micro" / "baseline")
+    shutil.rmtree(project.path / "store")
+    with small_disk(project.path / "store", 16_384) as store:
+        store.fill()
+        said = project.run(*command, check=False).stdout
+        assert re.search(r"^error: cannot write store/baseline-\S+: " + re.escape(FULL) + "$", said, re.MULTILINE), said
+        assert "Traceback" not in said
+        store.empty()
+        store.read_only()
+        said = project.run(*command, check=False).stdout
+        assert re.search(r"^error: cannot write store/baseline-\S+\.lock: " + re.escape(READ_ONLY), said, re.MULTILINE)
+        assert "Traceback" not in said
+        store.read_only(False)
+        project.run(*command)
+        assert (project.path / target).read_bytes() == expected
+        assert (store.path / stored.name).read_bytes() == expected
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("folder", [".snakemake", "results"])
+def test_a_disk_that_snakemake_itself_cannot_use(project, folder):
+    """Snakemake would show a traceback."""
+    with small_disk(project.path / folder, 256) as disk:
+        for make, unmake, words in (
+            (disk.fill, disk.empty, FULL),
+            (disk.read_only, lambda: disk.read_only(False), READ_ONLY),
+        ):
+            make()
+            done = project.run(*project.snakemake_command("-n"), check=False)
+            assert done.returncode != 0
+            assert f"cannot write {disk.path}: {words}" in done.stdout
+            assert "Traceback" not in done.stdout
+            unmake()
+        assert "Job stats:" in project.snakemake("-n")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root; the read-only disks above do")
+def test_permissions(tmp_path):
+    (tmp_path / "folder").mkdir(mode=0o500)
+    with pytest.raises(WriteError, match="Permission denied; correct the permissions"):
+        write_json(tmp_path / "folder" / "a.json", {})
+
+
+def test_a_size_limit_is_named_like_a_full_disk(tmp_path):
+    """Works without the right to mount: `ulimit -f` refuses a write as a disk does."""
+    script = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from hybridflow.errors import UserError
+from hybridflow.growing import GrowingArray
+from hybridflow.files import write_json
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+for call in (lambda p: GrowingArray(p, (100, 100), np.uint8, {}), lambda p: write_json(p, "x" * 9999)):
+    try:
+        call(Path(sys.argv[1]))
+    except UserError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a")], capture_output=True, text=True)
+    said = f"cannot write {tmp_path / 'a'}: File too large; raise the limit of a file's size (`ulimit -f`)"
+    assert [line.startswith(said) for line in done.stdout.splitlines()] == [True, True], done
+    assert list(tmp_path.iterdir()) == []

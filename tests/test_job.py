@@ -1,0 +1,101 @@
+"""What every job does around its own work."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from checkout import ROOT
+
+from hybridflow.errors import UserError
+from hybridflow.job import workflow_job
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def snakemake(tmp_path, monkeypatch):
+    """What Snakemake gives to a script, as far as a job looks at it."""
+    monkeypatch.setattr(sys, "stderr", sys.stderr)  # a job puts its own there
+    (tmp_path / "logs").mkdir()
+    return SimpleNamespace(
+        log=[str(tmp_path / "logs" / "rule.log")],
+        output=[str(tmp_path / "out" / "a.json")],
+        config=yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")),
+    )
+
+
+def do_job(snakemake, pipe) -> None:
+    with workflow_job(snakemake):
+        pipe.send("inside")
+        pipe.recv()
+        print("done", file=sys.stderr)
+
+
+def start(snakemake):
+    ours, theirs = FORK.Pipe()
+    process = FORK.Process(target=do_job, args=(snakemake, theirs), daemon=True)
+    process.start()
+    return process, ours
+
+
+def test_a_job_is_done_by_one_process_at_a_time(snakemake, capfd):
+    first, to_first = start(snakemake)
+    assert to_first.poll(20)
+    Path(snakemake.log[0]).unlink()  # as Snakemake does before it starts a job again
+    second, to_second = start(snakemake)
+    assert not to_second.poll(0.5)
+    first.kill()
+    assert to_second.poll(20), "the lock ends with its process"
+    to_second.send("go on")
+    second.join(20)
+    assert second.exitcode == 0
+    assert capfd.readouterr().err == f"process {first.pid} is still doing this job (rule); waiting for it\ndone\n"
+    assert Path(snakemake.log[0]).read_text() == "done\n"
+
+
+def test_what_killed_writers_left_is_removed(snakemake):
+    output = Path(snakemake.output[0])
+    output.parent.mkdir()
+    torn = output.with_name(f".a.json.{os.getpid()}.partial")
+    kept = [output, output.with_name(".b.json.1.partial"), output.with_name("a.json.partial")]
+    for path in (torn, *kept):
+        path.write_text("{}")
+    with workflow_job(snakemake):
+        pass
+    assert not torn.exists()
+    assert all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "sentence"),
+    [
+        (UserError("this is wrong."), 1, "error: this is wrong.\n"),
+        (KeyboardInterrupt(), 130, "rule: stopped; run the workflow again to go on\n"),
+    ],
+)
+def test_an_end_is_one_sentence(snakemake, raised, status, sentence):
+    with pytest.raises(SystemExit) as ended, workflow_job(snakemake):
+        raise raised
+    assert ended.value.code == status
+    assert Path(snakemake.log[0]).read_text() == sentence
+
+
+def test_a_closed_terminal_ends_no_job(snakemake, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with workflow_job(snakemake):
+            print("step 1", file=sys.stderr, flush=True)
+        with pytest.raises(BrokenPipeError):
+            terminal.write("nobody reads this\n")
+        with contextlib.suppress(BrokenPipeError):
+            terminal.close()
+    assert Path(snakemake.log[0]).read_text() == "step 1\n"
