@@ -21,7 +21,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A checkout in which the micro experiment has run to its end. Tests must leave it as it is."""
-    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    project = copy_project(tmp_path_factory.mktemp("finished") / "ein Ort – 場所")  # any path must do
     write_dataset(project)
     project.write("first.log", project.snakemake())
     return project

@@ -31,7 +31,10 @@ class RunningJob:
 
     @property
     def alive(self) -> bool:
-        return Path(f"/proc/{self.pid}/stat").exists() and _fields(self.pid)[0] != "Z"
+        try:
+            return _fields(self.pid)[0] != "Z"
+        except OSError:  # it is gone, or went while it was looked at
+            return False
 
 
 class Run:
