@@ -87,15 +87,25 @@ def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]
 @contextmanager
 def torch_job(snakemake: Any, device: str) -> Iterator[tuple[Settings, Any]]:
     """Like :func:`workflow_job`, for jobs that compute: yields settings and the claimed torch device."""
-    with workflow_job(snakemake) as settings:
-        import torch
+    with workflow_job(snakemake) as settings, job_device(snakemake, device) as claimed:
+        yield settings, claimed
 
-        from hybridflow.devices import claim_device
 
-        torch.set_num_threads(snakemake.threads)
-        with claim_device(device) as claimed:
-            _say_where(snakemake.rule, [claimed], snakemake.threads)
-            yield settings, claimed
+@contextmanager
+def job_device(snakemake: Any, device: str) -> Iterator[Any]:
+    """Yields the job's claimed torch device.
+
+    A job that makes an entry of the store claims the entry first and the device after it: while it waits for the
+    entry, others can use the device.
+    """
+    import torch
+
+    from hybridflow.devices import claim_device
+
+    torch.set_num_threads(snakemake.threads)
+    with claim_device(device) as claimed:
+        _say_where(snakemake.rule, [claimed], snakemake.threads)
+        yield claimed
 
 
 @contextmanager

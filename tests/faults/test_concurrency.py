@@ -1,7 +1,8 @@
-"""Two processes that want the same thing: orphans, two runs, two clones."""
+"""Processes that want the same thing: orphans, two runs, two clones, more trainings than GPUs."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from checkout import Project, copy_project, write_dataset
 from faults.runs import Run, RunningJob, environment_of, wait_until
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.workflow
 
 CHECKPOINT = "results/micro/baseline/seed0/checkpoint.safetensors"
 TRAIN = (CHECKPOINT, "--cores", "1", "--configfile", "micro.yaml")
+HYBRIDS = ("dcgan-0.5", "dcgan-0.6", "dcgan-0.7")
 FOUND = "baseline-seed0: found in the store under"
 
 
@@ -27,8 +30,8 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder, self.all = folder, []
 
-    def start(self, project: Project, **environment: str) -> Run:
-        self.all.append(Run(project, self.folder / f"run{len(self.all)}.txt", TRAIN, environment))
+    def start(self, project: Project, arguments: tuple[str, ...] = TRAIN, **environment: str) -> Run:
+        self.all.append(Run(project, self.folder / f"run{len(self.all)}.txt", arguments, environment))
         return self.all[-1]
 
 
@@ -126,3 +129,40 @@ def test_of_two_clones_with_one_store_one_trains(trained: Project, runs: Runs, t
     assert FOUND not in first.text()
     assert checkpoint(clones[0]) == checkpoint(clones[1]) == checkpoint(trained)
     assert not list((clones[1].path / "store").glob("baseline-*")), "the common store is the only one"
+
+
+def test_trainings_at_once_share_two_gpus(trained: Project, runs: Runs, tmp_path: Path) -> None:
+    """Three at once, as ``--resources gpu=3`` on a machine with two would have it: the third waits for a GPU."""
+    wanted = [f"results/micro/{name}/seed0/checkpoint.safetensors" for name in HYBRIDS]
+    apart, at_once = (Project(shutil.copytree(trained.path, tmp_path / name)) for name in ("one", "two"))
+    for project, device in ((apart, "cpu"), (at_once, "cuda")):  # the device is no part of the keys
+        settings = yaml.safe_load(project.read("micro.yaml"))
+        settings["training"]["device"] = device
+        for name in HYBRIDS:
+            settings["variants"][name] = settings["variants"]["dcgan-0.5"] | {
+                "discriminator": "dcgan",
+                "adversarial_weight": float(name.removeprefix("dcgan-")),
+                "init_from": "baseline",
+            }
+        project.write("micro.yaml", yaml.safe_dump(settings))
+    alone = runs.start(apart, (wanted[0], *TRAIN[1:]))
+    assert alone.wait() == 0, alone.text()
+
+    log, locks = tmp_path / "gpus.jsonl", tmp_path / "locks"
+    search = os.pathsep.join([str(Path(__file__).parent / "two_gpus"), str(at_once.path / "src")])
+    arguments = (*wanted, "--cores", "3", "--resources", "gpu=3", "--configfile", "micro.yaml")
+    run = runs.start(at_once, arguments, PYTHONPATH=search, GPU_LOG=str(log), GPU_LOCKS=str(locks))
+    assert run.wait() == 0, run.text()
+
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(rows) == 2 * len(HYBRIDS), "the baseline is in the store and needs no GPU"
+    busy: set[str] = set()
+    most = 0
+    for row in rows:
+        (gpu,) = row["gpus"]
+        assert (gpu in busy) == (row["event"] == "freed"), f"one GPU was given to two at once: {rows}"
+        busy ^= {gpu}
+        most = max(most, len(busy))
+    assert most == 2, f"they ran one after the other: {rows}"
+    assert (at_once.path / wanted[0]).read_bytes() == (alone.project.path / wanted[0]).read_bytes()
+    assert all((at_once.path / name).exists() for name in wanted)

@@ -3,12 +3,12 @@
 import sys
 
 from hybridflow.files import place, read_note, sha256_file
-from hybridflow.job import torch_job
+from hybridflow.job import job_device, workflow_job
 from hybridflow.store import claim, moments_entry
 
 name, weights = snakemake.wildcards.extractor, snakemake.input.weights
 
-with torch_job(snakemake, snakemake.params.device) as (settings, device):
+with workflow_job(snakemake) as settings:
     from hybridflow.data.images import load_images
     from hybridflow.metrics.classifier import ClassCounter, ClassifierExtractor, load_classifier
     from hybridflow.metrics.features import compute_moments
@@ -19,14 +19,18 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
         check_weights(settings.evaluation.fid, weights)
     description = {"extractor": name, "weights_sha256": sha256_file(weights)}
 
-    def load_extractor():
-        if name == "inception":
-            return load_inception(weights, device)
-        return ClassifierExtractor(load_classifier(weights, device)[0], device)
-
-    def measure(extractor, label):
-        images = load_images(snakemake.input.images)
-        return compute_moments(images, extractor, snakemake.params.batch_size, device, label)
+    def measure(label, counted=False):
+        """Moments of the images' features and, where asked, how many images the classifier puts into each class."""
+        with job_device(snakemake, snakemake.params.device) as device:
+            if name == "inception":
+                extractor = load_inception(weights, device)
+            else:
+                extractor = ClassifierExtractor(load_classifier(weights, device)[0], device)
+            if counted:
+                extractor = ClassCounter(extractor)
+            images = load_images(snakemake.input.images)
+            moments = compute_moments(images, extractor, snakemake.params.batch_size, device, label)
+            return moments, extractor.counts if counted else None
 
     if snakemake.rule == "measure_reference":
         split = snakemake.wildcards.split
@@ -38,17 +42,14 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
             if entry.stored and load_moments(stored)[1] == description:
                 print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
             else:
-                save_moments(stored, measure(load_extractor(), f"features {name} {split}"), description)
+                save_moments(stored, measure(f"features {name} {split}")[0], description)
         place(stored, snakemake.output.moments)
     else:
         description |= read_note(snakemake.input.note)  # checkpoint, sampling, sha256; repeat if not the first set
         label = f"features {name} {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
         if "repeat" in description:
             label += f" repeat {description['repeat']}"
-        extractor = load_extractor()
-        if name == "cifar_classifier":
-            extractor = ClassCounter(extractor)
-        moments = measure(extractor, label)
-        if name == "cifar_classifier":
-            description["class_counts"] = extractor.counts
+        moments, counts = measure(label, counted=name == "cifar_classifier")
+        if counts is not None:
+            description["class_counts"] = counts
         save_moments(snakemake.output.moments, moments, description)

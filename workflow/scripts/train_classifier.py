@@ -4,10 +4,10 @@ import sys
 
 from hybridflow.errors import UserError
 from hybridflow.files import mend, place
-from hybridflow.job import torch_job
+from hybridflow.job import job_device, workflow_job
 from hybridflow.store import claim, classifier_entry
 
-with torch_job(snakemake, snakemake.params.device) as (settings, device):
+with workflow_job(snakemake) as settings:
     from hybridflow.data.images import load_images, load_labels
     from hybridflow.metrics.classifier import load_classifier, save_classifier, train_classifier
 
@@ -17,17 +17,18 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
         if entry.stored:
             print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
         else:
-            state, accuracy = train_classifier(
-                load_images(snakemake.input.images),
-                load_labels(snakemake.input.labels[0]),
-                load_images(snakemake.input.test),
-                load_labels(snakemake.input.labels[1]),
-                settings.evaluation.fd_cifar.classifier,
-                device,
-                snakemake.threads,
-                "train classifier",
-                resume,
-            )
+            with job_device(snakemake, snakemake.params.device) as device:
+                state, accuracy = train_classifier(
+                    load_images(snakemake.input.images),
+                    load_labels(snakemake.input.labels[0]),
+                    load_images(snakemake.input.test),
+                    load_labels(snakemake.input.labels[1]),
+                    settings.evaluation.fd_cifar.classifier,
+                    device,
+                    snakemake.threads,
+                    "train classifier",
+                    resume,
+                )
             save_classifier(stored, state, settings.evaluation.fd_cifar.classifier, accuracy)
         resume.unlink(missing_ok=True)
     description = load_classifier(stored, "cpu")[1]

@@ -9,13 +9,7 @@ from hybridflow.store import claim, variant_entry
 
 variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 
-with (
-    workflow_job(snakemake) as settings,
-    several_devices(snakemake, snakemake.params.device, settings.resolve(variant).training.devices) as (
-        devices,
-        threads,
-    ),
-):
+with workflow_job(snakemake) as settings:
     from hybridflow.checkpoint import check_content, check_key, read_metadata, remove_resume_state
     from hybridflow.launch import train_on
     from hybridflow.report.histories import read_whole_history
@@ -41,7 +35,11 @@ with (
                 monitor=Path(snakemake.output.checkpoint).parent,
                 dataset_hash=snakemake.params.dataset,
             )
-            train_on(job, Path(snakemake.input.images), settings.dataset.holdout, devices, threads)
+            with several_devices(snakemake, job.variant.training.device, job.variant.training.devices) as (
+                devices,
+                threads,
+            ):
+                train_on(job, Path(snakemake.input.images), settings.dataset.holdout, devices, threads)
         check_key(entry.file(".safetensors"), entry.key)
         check_content(entry.file(".safetensors"))
         read_whole_history(entry.file(".jsonl"), read_metadata(entry.file(".safetensors")))
