@@ -193,6 +193,15 @@ def make(entry: Entry, suffixes=None) -> None:
         entry.file(suffix).write_bytes(b"x")
 
 
+def track(entry: Entry, suffix: str) -> Path:
+    """Writes what DVC writes about a file."""
+    entry.root.mkdir(exist_ok=True)
+    path = entry.file(suffix)
+    note = path.with_name(path.name + ".dvc")
+    note.write_text(f"outs:\n- md5: {'0a' * 16}\n  size: 1\n  hash: md5\n  path: {path.name}\n")
+    return note
+
+
 def test_entries(tmp_path):
     entry = variant_entry(settings(), "hybrid", 3, "data", tmp_path)
     assert entry.name == "hybrid-seed3"
@@ -204,9 +213,9 @@ def test_entries(tmp_path):
     make(entry)
     assert entry.stored
     assert not entry.published
-    make(entry, [".safetensors.dvc"])
+    track(entry, ".safetensors")
     assert not entry.published
-    make(entry, [".jsonl.dvc"])
+    track(entry, ".jsonl")
     assert entry.published
 
 
@@ -244,7 +253,7 @@ def test_expected_entries():
 def test_status_lines(tmp_path):
     entries = [Entry(name, f"k{name}", (".bin",), tmp_path) for name in "abc"]
     make(entries[0])
-    make(entries[1], [".bin.dvc"])
+    track(entries[1], ".bin")
     assert status_lines(entries) == [
         "store: 1 of 3 results of this configuration are here",
         "  published but not pulled (`dvc pull` brings them): b-kb",
@@ -253,6 +262,32 @@ def test_status_lines(tmp_path):
     make(entries[1])
     make(entries[2])
     assert status_lines(entries) == ["store: 3 of 3 results of this configuration are here"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "",
+        lambda text: text[: text.index("path")],
+        lambda text: text.replace("0a", "0x"),
+        lambda text: text.replace("b-kb", "b-kc"),
+        lambda text: text.replace("md5:", "md4:"),
+        lambda text: text.replace("outs", "[outs"),
+        lambda text: "outs: 3",
+    ],
+)
+def test_a_damaged_dvc_file_is_named(tmp_path, change):
+    entry = Entry("b", "kb", (".bin",), tmp_path / "my store")
+    note = track(entry, ".bin")
+    assert entry.published
+    note.write_text(change(note.read_text()))
+    assert not entry.published
+    assert status_lines([entry])[1:] == [
+        "  to be computed: b-kb",
+        f"  damaged: {note} (`git checkout '{note}'` brings it back)",
+    ]
+    note.write_bytes(b"\xff\x00")
+    assert entry.damaged_notes == [note]
 
 
 # --- several processes ------------------------------------------------------------------------------------------------

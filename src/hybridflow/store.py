@@ -8,10 +8,14 @@ HYBRIDFLOW_STORE names another folder than ``store``.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from hybridflow.config import Settings
 from hybridflow.keys import INCEPTION_SHA256, classifier_key, moments_key, training_key
@@ -51,7 +55,17 @@ class Entry:
     @property
     def published(self) -> bool:
         """Whether DVC tracks all files, so that ``dvc pull`` can bring them."""
-        return all(path.with_name(path.name + ".dvc").exists() for path in self.files)
+        return all(note.exists() for note in self.notes) and not self.damaged_notes
+
+    @property
+    def notes(self) -> list[Path]:
+        """DVC's files about the entry's files, which need not be there."""
+        return [path.with_name(path.name + ".dvc") for path in self.files]
+
+    @property
+    def damaged_notes(self) -> list[Path]:
+        """Those of DVC's files that do not say which content their file has; ``dvc`` would fail without a name."""
+        return [note for note in self.notes if note.exists() and not _describes(note)]
 
 
 @contextmanager
@@ -124,7 +138,18 @@ def status_lines(entries: list[Entry]) -> list[str]:
         lines.append(f"  published but not pulled (`dvc pull` brings them): {_names(pullable)}")
     if absent:
         lines.append(f"  to be computed: {_names(absent)}")
+    for note in (note for entry in entries for note in entry.damaged_notes):
+        lines.append(f"  damaged: {note} (`git checkout {shlex.quote(str(note))}` brings it back)")
     return lines
+
+
+def _describes(note: Path) -> bool:
+    """Whether a ``.dvc`` file names its file and the MD5 of one content."""
+    try:
+        (out,) = yaml.safe_load(note.read_text(encoding="utf-8"))["outs"]
+        return f"{out['path']}.dvc" == note.name and re.fullmatch(r"[0-9a-f]{32}", out["md5"]) is not None
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _names(entries: list[Entry]) -> str:
