@@ -1,0 +1,94 @@
+"""What the README and the other pages claim and point to, as far as a program can look it up."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from checkout import ROOT
+
+from hybridflow.cli import main
+from hybridflow.config import load_settings
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[str]:
+    """The README's fenced blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(word: str) -> list[list[str]]:
+    """The words of every line of the README's shell blocks that starts with ``word``, without comments."""
+    lines = [line.partition(" #")[0].split() for block in blocks("sh") for line in block.splitlines()]
+    return [words for words in lines if words[:1] == [word]]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a page's headings get on code-hosting sites."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"https?:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        goal = (page.parent / name).resolve() if name else page
+        assert goal.exists(), f"{page.name} points to {target}"
+        assert not anchor or anchor in anchors(goal), f"{page.name} points to {target}"
+
+
+def test_the_table_of_the_readme_is_the_one_of_the_results() -> None:
+    table = [line for line in (ROOT / "results/cpu/table1.md").read_text(encoding="utf-8").splitlines() if "|" in line]
+    shown = README.partition("<!-- cpu-table -->")[2].partition("<!-- /cpu-table -->")[0]
+    assert [line for line in shown.splitlines() if line.startswith("|")] == table
+    accuracy = re.search(r"test accuracy ([\d.]+ %)", (ROOT / "results/cpu/table1.md").read_text(encoding="utf-8"))
+    assert accuracy[0].removeprefix("test accuracy ") in shown
+    ruler = json.loads((ROOT / "results/cpu/reference/ruler.json").read_text(encoding="utf-8"))
+    for value in (value for value in ruler.values() if isinstance(value, float)):
+        assert re.search(rf"\s{value:#.{3 if value >= 1 else 2}g}".rstrip(".") + r"\b", shown), value
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.partition(":")[0])
+def test_its_settings_are_settings(block: str, tmp_path: Path) -> None:
+    assert isinstance(yaml.safe_load(block), dict)
+    (tmp_path / "mine.yaml").write_text(block, encoding="utf-8")
+    load_settings(ROOT / "config.yaml", tmp_path / "mine.yaml")
+
+
+def test_its_make_targets_exist() -> None:
+    targets = {words[1] for words in commands("make") if "=" not in words[1]} | {"setup", "publish"}
+    assert {"demo", "test", "smoke", "train-cpu"} <= targets
+    rules = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert targets <= set(rules)
+
+
+@pytest.mark.parametrize("words", commands("hybridflow"), ids=" ".join)
+def test_its_commands_take_these_arguments(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:  # argparse reads from left to right, and help ends it
+        main([*words[1:], "--help"])
+    assert caught.value.code == 0
+    options = {word for word in words if word.startswith("--")}
+    assert options <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+
+
+def test_the_files_it_names_exist() -> None:
+    named = {word for word in re.findall(r"[\w./-]+", " ".join(blocks("sh"))) if "/" in word and "." in word}
+    kept = {name for name in named if name.startswith(("presets/", "tests/", "workflow/", "profiles/"))}
+    assert kept
+    for name in kept:
+        assert (ROOT / name).exists(), name
+
+
+def test_the_parameters_it_counts() -> None:
+    """The number is checked against the model in tests/test_paper_size.py."""
+    paper = (ROOT / "tests/test_paper_size.py").read_text(encoding="utf-8").replace("_", "")
+    (count,) = set(re.findall(r"\(([\d,]{11}) parameters\)", README))
+    assert count.replace(",", "") in paper
