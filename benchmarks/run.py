@@ -18,6 +18,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,6 +100,17 @@ def build(name: str, size: str, precision: str, device: str, checkpointing: bool
         extractor = ClassifierExtractor(CifarClassifier(64), target)
         x = torch.from_numpy(images[:250]).to(target)
         return Row(lambda: extractor(x), len(x))
+    if name == "features-inception":
+        from hybridflow.metrics.inception import load_inception
+
+        sys.path.append(str(ROOT / "tests"))
+        from standin import write_random_inception  # the time does not depend on the weights
+
+        with tempfile.TemporaryDirectory() as folder:
+            write_random_inception(Path(folder) / "random.pth")
+            inception = load_inception(Path(folder) / "random.pth", target)
+        x = torch.from_numpy(images[:50]).to(target)
+        return Row(lambda: inception(x), len(x))
     if name == "frechet":
         features = np.random.default_rng(1).standard_normal((4096, 2048))
         moments = []
@@ -146,7 +158,8 @@ def build(name: str, size: str, precision: str, device: str, checkpointing: bool
     return Row(bound, batch)
 
 
-ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", "features", "frechet", "feed")
+FIXED = ("features", "features-inception", "frechet", "feed")  # neither size nor precision changes these
+ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", *FIXED)
 
 
 def measure(
@@ -265,7 +278,7 @@ def main() -> int:
     results = []
     for size in sizes:
         for row in options.rows:
-            fixed = row in ("features", "frechet", "feed")  # neither size nor precision changes these
+            fixed = row in FIXED
             if fixed and size != sizes[-1]:
                 continue
             for precision in ["fp32"] if fixed else options.precision:
