@@ -145,7 +145,8 @@ def load_inception(path: str | Path, device: torch.device | str, dimensions: int
             network = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[dimensions]])
     except RuntimeError:  # missing, unknown or misshapen entries
         raise malformed from None
-    return InceptionExtractor(network.to(device), name, dimensions)
+    # Half as fast again on a CPU; features move by rounding alone.
+    return InceptionExtractor(network.to(device, memory_format=torch.channels_last), name, dimensions)
 
 
 @contextmanager
