@@ -239,6 +239,24 @@ def test_a_full_disk_ends_the_curves_of_tensorboard_and_not_the_training(disk, c
     assert "Read-only file system" in capfd.readouterr().err
 
 
+def test_tensorboards_writing_threads_show_no_traceback(tmp_path):
+    """In a process of its own: pytest catches what threads raise."""
+    script = """
+import resource, sys
+from pathlib import Path
+from hybridflow.board import Board
+board = Board(Path(sys.argv[1]), 0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # refuses a write as a full disk does
+for step in range(4000):
+    board.write({"loss": 1.0, "bpd": 2.0}, step)
+board.close()
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a")], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.count("TensorBoard's curves end here: cannot write") == 1
+    assert "Traceback" not in done.stderr
+
+
 # --- the dataset ------------------------------------------------------------------------------------------------------
 
 
