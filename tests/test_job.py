@@ -99,3 +99,18 @@ def test_a_closed_terminal_ends_no_job(snakemake, monkeypatch):
         with contextlib.suppress(BrokenPipeError):
             terminal.close()
     assert Path(snakemake.log[0]).read_text() == "step 1\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_log_that_cannot_be_written_keeps_no_sentence_from_the_terminal(snakemake, capfd):
+    Path(snakemake.log[0]).symlink_to("/dev/full")
+
+    def work() -> None:
+        with workflow_job(snakemake):
+            print("half way", file=sys.stderr)
+            raise UserError("what, where, what to do")
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert ended.value.code == 1
+    assert capfd.readouterr().err == "half way\nerror: what, where, what to do\n"

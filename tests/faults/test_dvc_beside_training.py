@@ -1,4 +1,4 @@
-"""`dvc pull` into a store that a training is writing, and into one that holds newer work."""
+"""`dvc pull` into a store that a training is writing, into one that holds newer work, and from a damaged remote."""
 
 from __future__ import annotations
 
@@ -73,6 +73,21 @@ def test_pull_does_not_take_newer_work_away(published, tmp_path):
     assert "unsaved files" in done.stdout
     assert path.name in done.stdout
     assert path.read_bytes() == b"newer work that nobody published"
+
+
+def test_a_damaged_object_of_the_remote_does_not_get_into_the_store(published, tmp_path):
+    shutil.copytree(published.path, tmp_path / "project", symlinks=True)
+    project = Project(tmp_path / "project")
+    path = stored(project)
+    content = path.read_bytes()
+    path.unlink()
+    shutil.rmtree(project.path / ".dvc" / "cache")
+    (remote,) = (o for o in (project.path / "dvc-remote").rglob("*") if o.is_file() and o.read_bytes() == content)
+    remote.chmod(0o644)
+    remote.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    remote.chmod(0o444)  # as DVC leaves it, which it takes for a sign of soundness unless told to verify
+    assert pull(project, f"{path}.dvc").returncode != 0
+    assert not path.exists()
 
 
 def test_half_an_entry_from_each_side_is_named(published, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from PIL import Image
 from tiny import TINY_FLOW
 from torch import nn
 
+from hybridflow import cli
 from hybridflow.board import Board
 from hybridflow.checkpoint import load_resume_state, previous_state, save_checkpoint, save_resume_state
 from hybridflow.config import ClassifierSettings, DatasetSettings, SamplingSettings, load_settings
@@ -244,6 +246,7 @@ def test_tensorboards_writing_threads_show_no_traceback(tmp_path):
     script = """
 import resource, sys
 from pathlib import Path
+from hybridflow import cli
 from hybridflow.board import Board
 board = Board(Path(sys.argv[1]), 0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # refuses a write as a full disk does
@@ -274,6 +277,18 @@ def test_arrays_are_all_written_or_none(disk, tmp_path):
     disk.empty()
     prepare_dataset(settings, disk.path / "arrays", tmp_path / "cache")
     assert np.array_equal(np.load(disk.path / "arrays" / "train.npy"), images())
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_it_in_a_sentence(monkeypatch, capsys):
+    def refused(options: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/a.bin")
+
+    monkeypatch.setattr(cli, "_status", refused)
+    assert cli.main(["status"]) == 1
+    assert capsys.readouterr().err == f"error: cannot write somewhere/a.bin: {FULL}\n"
 
 
 # --- the whole workflow -----------------------------------------------------------------------------------------------
