@@ -35,7 +35,7 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     for path in files:
         # Also when it is tracked: a result made anew under the same key may differ in its bits.
         _dvc("add", "--quiet", str(path))
-    notes = [path.with_name(path.name + ".dvc") for path in files]
+    notes = [note for entry in entries if entry.stored for note in entry.notes]
     _dvc("push", "--quiet", *(["--remote", remote] if remote else []), *map(str, notes))
     missing = [entry.name for entry in entries if not entry.stored]
     print(f"published {len(files)} files of {len(entries) - len(missing)} results", end="")

@@ -246,7 +246,6 @@ def test_tensorboards_writing_threads_show_no_traceback(tmp_path):
     script = """
 import resource, sys
 from pathlib import Path
-from hybridflow import cli
 from hybridflow.board import Board
 board = Board(Path(sys.argv[1]), 0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # refuses a write as a full disk does

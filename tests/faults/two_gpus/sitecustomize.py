@@ -4,7 +4,7 @@ Python imports this module at its start when its folder is on ``PYTHONPATH``. Cl
 in for a GPU afterwards is the CPU. ``GPU_LOCKS`` names the folder of the lock files, ``GPU_LOG`` the file for who had
 which GPU when, in the order of events; without them the module does nothing.
 
-The first claim is held until there is a second one: steps of a small model on a CPU could be over before.
+GPUs are held until ``GPU_JOBS`` jobs have asked for one: steps of a small model on a CPU could be over before.
 """
 
 import importlib.util
@@ -17,19 +17,19 @@ from pathlib import Path
 from unittest import mock
 
 PRESENT = 2
-PATIENCE = 120.0  # seconds that the first one waits for the second
+PATIENCE = 120.0  # seconds that a GPU is held for the others to ask
 
 
-def write(event, claimed):
+def write(event, claimed=()):
     """Adds a line to the log, at its end however many write at once."""
     row = {"event": event, "gpus": [str(device) for device in claimed]}
     with Path(os.environ["GPU_LOG"]).open("a") as log:
         log.write(json.dumps(row) + "\n")
 
 
-def claims():
-    """How many claims there were."""
-    return Path(os.environ["GPU_LOG"]).read_text().count('"claimed"')
+def asked():
+    """How many jobs have asked for a GPU."""
+    return Path(os.environ["GPU_LOG"]).read_text().count('"asked"')
 
 
 def fake(module):
@@ -40,13 +40,14 @@ def fake(module):
     def claim_devices(setting, count, locks=None):
         import torch
 
+        write("asked")
         with (
             mock.patch.object(torch.cuda, "device_count", return_value=PRESENT),
             claim(setting, count, Path(os.environ["GPU_LOCKS"])) as claimed,
         ):
             write("claimed", claimed)
             deadline = time.monotonic() + PATIENCE
-            while claims() < PRESENT and time.monotonic() < deadline:
+            while asked() < int(os.environ["GPU_JOBS"]) and time.monotonic() < deadline:
                 time.sleep(0.05)
             try:
                 yield [torch.device("cpu") for _ in claimed]
