@@ -83,7 +83,10 @@ def build(name: str, size: str, precision: str, device: str, checkpointing: bool
     from hybridflow.nn.precision import network_precision
     from hybridflow.noise import GeneratorNoise
     from hybridflow.sample import sample_images
-    from hybridflow.train import NETWORK_DTYPES, Batches, Job, initial_state, training_step
+    from hybridflow.train import NETWORK_DTYPES
+    from hybridflow.training.batches import Batches
+    from hybridflow.training.state import Job, initial_state
+    from hybridflow.training.steps import training_step
 
     over, batch = SIZES[size][0], batch or SIZES[size][1]
     settings = load_settings(ROOT / "config.yaml", *over)

@@ -18,7 +18,10 @@ from hybridflow.launch import train_on
 from hybridflow.nn.checkpointing import network_checkpointing
 from hybridflow.replicas import Replicas
 from hybridflow.schedule import Schedule
-from hybridflow.train import Batches, Job, initial_state, train, training_step
+from hybridflow.train import train
+from hybridflow.training.batches import Batches
+from hybridflow.training.state import Job, initial_state
+from hybridflow.training.steps import training_step
 
 
 class Group:

@@ -19,7 +19,8 @@ from hybridflow.losses import discriminator_loss, generator_adversarial_loss, r1
 from hybridflow.nn.checkpointing import network_checkpointing
 from hybridflow.nn.precision import network_precision
 from hybridflow.nn.spectral import fixed_spectra
-from hybridflow.train import build_optimizer, discriminator_step
+from hybridflow.training.state import build_optimizer
+from hybridflow.training.steps import discriminator_step
 
 torch.set_num_threads(1)
 

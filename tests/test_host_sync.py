@@ -17,7 +17,9 @@ from hybridflow.config import (
     TrainingSettings,
     Variant,
 )
-from hybridflow.train import Batches, Job, initial_state, training_step
+from hybridflow.training.batches import Batches
+from hybridflow.training.state import Job, initial_state
+from hybridflow.training.steps import training_step
 
 
 class HostReads(TorchDispatchMode):

@@ -9,7 +9,9 @@ import torch
 
 from hybridflow.config import load_settings
 from hybridflow.sample import sample_images
-from hybridflow.train import Batches, Job, initial_state, training_step
+from hybridflow.training.batches import Batches
+from hybridflow.training.state import Job, initial_state
+from hybridflow.training.steps import training_step
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,7 +17,8 @@ from test_training import CPU, IMAGES, changed_at, job, rows
 
 from hybridflow.checkpoint import load_resume_state, read_tensors
 from hybridflow.replicas import ALONE, Replicas
-from hybridflow.train import Job, train
+from hybridflow.train import train
+from hybridflow.training.state import Job
 
 
 @pytest.fixture(scope="module")

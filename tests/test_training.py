@@ -22,15 +22,10 @@ from hybridflow.nn.precision import network_precision
 from hybridflow.noise import GeneratorNoise
 from hybridflow.schedule import Schedule
 from hybridflow.seeding import derive_seed
-from hybridflow.train import (
-    Batches,
-    Job,
-    adversarial_backward,
-    initial_state,
-    likelihood_backward,
-    train,
-    training_step,
-)
+from hybridflow.train import train
+from hybridflow.training.batches import Batches
+from hybridflow.training.state import Job, initial_state
+from hybridflow.training.steps import adversarial_backward, likelihood_backward, training_step
 
 CPU = torch.device("cpu")
 IMAGES = np.load(Path(__file__).parent / "data" / "cifar10_64.npz")["images"][:32]

@@ -13,7 +13,7 @@ from hybridflow.disk import disk_error
 class Board:
     """Writes scalars until the disk refuses one; then a line says so, and the training goes on without.
 
-    The history holds the same figures (:class:`hybridflow.train.History`).
+    The history holds the same figures (:class:`hybridflow.training.history.History`).
 
     Args:
         folder: for TensorBoard's files.

@@ -15,7 +15,8 @@ import torch
 from pydantic import TypeAdapter
 
 from hybridflow.errors import UserError
-from hybridflow.train import Job, train
+from hybridflow.train import train
+from hybridflow.training.state import Job
 from hybridflow.worker import Work, error_file, line_file, stop_file
 
 

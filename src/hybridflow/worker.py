@@ -21,7 +21,8 @@ from pydantic import TypeAdapter
 from hybridflow.data.images import load_images, split_holdout
 from hybridflow.errors import UserError
 from hybridflow.replicas import Replicas
-from hybridflow.train import Job, train
+from hybridflow.train import train
+from hybridflow.training.state import Job
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from hybridflow.metrics.classifier import CifarClassifier, save_classifier
 from hybridflow.metrics.frechet import Moments, save_moments
 from hybridflow.sample import sample_to_file, save_png
 from hybridflow.store import Entry, claim
-from hybridflow.train import Job, train
+from hybridflow.train import train
+from hybridflow.training.state import Job
 
 CPU = torch.device("cpu")
 FULL = "No space left on device; free some space and run the same command again."

@@ -13,7 +13,7 @@ with workflow_job(snakemake) as settings:
     from hybridflow.checkpoint import check_content, check_key, read_metadata, remove_resume_state
     from hybridflow.launch import train_on
     from hybridflow.report.histories import read_whole_history
-    from hybridflow.train import Job
+    from hybridflow.training.state import Job
 
     entry = variant_entry(settings, variant, seed, snakemake.params.dataset)
     with claim(entry):

@@ -1,0 +1,59 @@
+"""Training batches as a function of the step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hybridflow.config import TrainingSettings
+from hybridflow.data.augment import augment
+from hybridflow.errors import UserError
+from hybridflow.replicas import ALONE, Replicas
+from hybridflow.seeding import derive_seed
+
+
+class Batches:
+    """Augmented training batches as a function of the step.
+
+    The images stay on the device; an epoch is a permutation drawn from its number.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        replicas: the processes that share every batch.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        settings: TrainingSettings,
+        seed: int,
+        device: torch.device,
+        replicas: Replicas = ALONE,
+    ) -> None:
+        if len(images) < settings.batch_size:
+            raise UserError(
+                f"training.batch_size is {settings.batch_size}, but the training split has only {len(images)} images."
+            )
+        self.images = torch.from_numpy(np.array(images)).to(device)
+        self.settings, self.seed, self.replicas = settings, seed, replicas
+        self._orders: dict[int, tuple[int, Tensor]] = {}  # stream: (epoch, permutation)
+
+    def training(self, step: int, stream: int = 0) -> Tensor:
+        """This replica's rows of :meth:`whole`: (batch_size / replicas, C, H, W) uint8."""
+        return self.replicas.rows(self.whole(step, stream))
+
+    def whole(self, step: int, stream: int = 0) -> Tensor:
+        """(batch_size, C, H, W) uint8; ``stream`` > 0 gives other batches, for extra discriminator steps."""
+        size = self.settings.batch_size
+        epoch, position = divmod(step, len(self.images) // size)
+        chosen = self.images[self._order(epoch, stream)[position * size : (position + 1) * size]]
+        generator = torch.Generator(chosen.device).manual_seed(derive_seed(self.seed, "augment", step, stream))
+        return augment(chosen, self.settings.augmentation, generator)
+
+    def _order(self, epoch: int, stream: int) -> Tensor:
+        if stream not in self._orders or self._orders[stream][0] != epoch:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch, stream))
+            order = torch.randperm(len(self.images), generator=generator)
+            self._orders[stream] = (epoch, order.to(self.images.device))
+        return self._orders[stream][1]

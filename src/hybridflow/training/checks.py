@@ -1,0 +1,57 @@
+"""Divergence, found and told."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from hybridflow.errors import UserError
+from hybridflow.training.state import Job, State
+
+
+def check_finite(job: Job, step: int, figures: dict[str, float]) -> None:
+    """Stops a training that diverged.
+
+    Raises:
+        UserError: names the figures that are not finite, and where the last good state is.
+    """
+    broken = [name for name, value in figures.items() if not math.isfinite(value)]
+    if broken:
+        raise _divergence(job, step, ", ".join(broken) + " not finite")
+
+
+def check_magnitude(job: Job, step: int, figures: dict[str, float]) -> None:
+    """Stops a training whose samples left the range of images, long before anything is infinite.
+
+    Raises:
+        UserError: the figure ``sample_magnitude`` is above ``training.max_sample_magnitude``.
+    """
+    largest, found = job.variant.training.max_sample_magnitude, figures.get("sample_magnitude", 0.0)
+    if largest is not None and found > largest:
+        raise _divergence(job, step, f"sample_magnitude {found:.3g} exceeds training.max_sample_magnitude {largest:g}")
+
+
+def check_weights(job: Job, state: State) -> None:
+    """Makes sure that what is about to be stored is finite: a last update may break what its figures did not show.
+
+    Raises:
+        UserError: names the first weights that are not.
+    """
+    values = {name: value for name, value in state.flow.state_dict().items() if value.is_floating_point()}
+    finite = torch.stack([torch.isfinite(value).all() for value in values.values()]).tolist()
+    if not all(finite):
+        raise _divergence(job, state.step, f"weights {list(values)[finite.index(False)]} not finite")
+
+
+def _divergence(job: Job, step: int, what: str) -> UserError:
+    kept = (
+        f"the last good state is kept in {job.resume}"
+        if job.resume.exists()
+        else "no earlier state was saved (training.resume_every_minutes)"
+    )
+    return UserError(
+        f"{job.label} diverged by step {step}: {what}; {kept}; lower the learning rate, set "
+        "training.gradient_clip, bound the couplings (flow.coupling.shift_bound), or start from a trained variant "
+        "(init_from)."
+    )
