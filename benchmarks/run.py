@@ -2,6 +2,7 @@
 
     python benchmarks/run.py                          every row, at the paper's size and the cpu preset's
     python benchmarks/run.py --size cpu --rows train-likelihood sample
+    python benchmarks/run.py --compile                likelihood steps with compiled networks too (minutes of compiling)
     python benchmarks/run.py --against OLD.json       a column with the ratio to an earlier run
 
 Every row runs in a process of its own. Within it the work and a plain matrix product of the same precision take turns,
@@ -70,7 +71,7 @@ def generated_logits(flow: Any, discriminator: Any, latents: Any) -> Any:
         return run_network(discriminator, discriminator_input(straight_through_levels(flow.decode(latents))))
 
 
-def build(name: str, size: str, precision: str, device: str, checkpointing: bool, batch: int | None = None) -> Row:
+def build(name: str, size: str, precision: str, device: str, mode: str, batch: int | None = None) -> Row:
     """Builds the models and data of one row. Imports torch: only the row's own process does."""
     import numpy as np
     import torch
@@ -80,6 +81,7 @@ def build(name: str, size: str, precision: str, device: str, checkpointing: bool
     from hybridflow.metrics.classifier import CifarClassifier, ClassifierExtractor
     from hybridflow.metrics.frechet import MomentAccumulator, frechet_distance
     from hybridflow.nn.checkpointing import network_checkpointing
+    from hybridflow.nn.compiling import compile_networks
     from hybridflow.nn.precision import network_precision
     from hybridflow.noise import GeneratorNoise
     from hybridflow.sample import sample_images
@@ -125,6 +127,9 @@ def build(name: str, size: str, precision: str, device: str, checkpointing: bool
 
     state = initial_state(Job(variant, 0, "", None, *(Path(),) * 4, dataset_hash=""), batches, target)
     flow = state.flow
+    if mode == "compile":
+        compile_networks(flow)
+    checkpointing = mode == "checkpointing"
     if name.startswith("train"):
 
         def train() -> None:
@@ -172,7 +177,7 @@ def measure(
     device: str,
     threads: int,
     rounds: int,
-    checkpointing: bool,
+    mode: str,
     batch: int | None = None,
 ) -> dict[str, Any]:
     """One row: rates, counted operations, memory."""
@@ -180,7 +185,7 @@ def measure(
     from torch.utils.flop_counter import FlopCounterMode
 
     torch.set_num_threads(threads)
-    row = build(name, size, precision, device, checkpointing, batch)
+    row = build(name, size, precision, device, mode, batch)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.randn(MATRIX, MATRIX, device=device).to(dtype)
 
@@ -196,7 +201,7 @@ def measure(
     with FlopCounterMode(display=False) as counter:
         row.work()
     flop = counter.get_total_flops()
-    timed(row.work)
+    first = timed(row.work)  # torch compiles nothing while operations are counted
     products = max(1, int(0.5 * 50e9 / MATRIX**3))
     rates, fractions, matrix_rates = [], [], []
     for _ in range(rounds):
@@ -209,7 +214,8 @@ def measure(
         "row": name,
         "size": size,
         "precision": precision,
-        "checkpointing": checkpointing,
+        "mode": mode,
+        "first_seconds": first,
         "batch": row.images,
         "images_per_second": statistics.median(rates),
         "gflop_per_image": flop / row.images / 1e9,
@@ -229,11 +235,11 @@ def to_markdown(results: list[dict[str, Any]], earlier: list[dict[str, Any]], ma
     """The results as a table; with earlier results, a column with the ratio of images/s."""
     head = ["row", "size", "precision", "batch", "images/s", "GFLOP/image", "GFLOP/s", "matrix GFLOP/s"]
     head += ["of matrix rate", "saved MB/image", "peak MB"] + (["images/s, ratio to before"] if earlier else [])
-    identity = ("row", "size", "precision", "checkpointing")
+    identity = ("row", "size", "precision", "mode")
     before = {tuple(entry[k] for k in identity): entry["images_per_second"] for entry in earlier}
     lines = [machine, "", "| " + " | ".join(head) + " |", "|" + "---|" * 3 + "--:|" * (len(head) - 3)]
     for entry in results:
-        name = entry["row"] + (", checkpointing" if entry["checkpointing"] else "")
+        name = entry["row"] + {"plain": "", "checkpointing": ", checkpointing", "compile": ", compiled"}[entry["mode"]]
         saved = entry["saved_mb_per_image"]
         cells = [name, entry["size"], entry["precision"], str(entry["batch"]), f"{entry['images_per_second']:.3g}"]
         cells += [f"{entry['gflop_per_image']:.3g}", f"{entry['gflop_per_second']:.3g}"]
@@ -256,12 +262,13 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5, help="measurements per row (default: 5)")
     parser.add_argument("--batch", type=int, help="images per batch of every row (default: 8 paper, 32 cpu)")
+    parser.add_argument("--compile", action="store_true", help="rows with compiled networks too")
     parser.add_argument("--against", type=Path, help="JSON of an earlier run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="writes OUT.json and OUT.md")
-    parser.add_argument("--one", nargs=4, metavar=("ROW", "SIZE", "PRECISION", "CHECKPOINTING"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=4, metavar=("ROW", "SIZE", "PRECISION", "MODE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        row, size, precision, checkpointing = options.one
+        row, size, precision, mode = options.one
         print(
             json.dumps(
                 measure(
@@ -271,7 +278,7 @@ def main() -> int:
                     options.device,
                     options.threads,
                     options.rounds,
-                    checkpointing == "True",
+                    mode,
                     options.batch,
                 )
             )
@@ -285,9 +292,10 @@ def main() -> int:
             if fixed and size != sizes[-1]:
                 continue
             for precision in ["fp32"] if fixed else options.precision:
-                # Checkpointing concerns the flow alone: one kind of step shows it.
-                for checkpointing in (False, True) if row == "train-likelihood" else (False,):
-                    one = ["--one", row, size, precision, str(checkpointing)]
+                # Both modes concern the flow alone: one kind of step shows them.
+                modes = ["plain", "checkpointing", *(["compile"] if options.compile else [])]
+                for mode in modes if row == "train-likelihood" else modes[:1]:
+                    one = ["--one", row, size, precision, mode]
                     base = [sys.executable, __file__, "--device", options.device, "--threads", str(options.threads)]
                     base += ["--rounds", str(options.rounds)]
                     base += ["--batch", str(options.batch)] if options.batch else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from test_training import CPU, IMAGES
 from hybridflow.errors import UserError
 from hybridflow.launch import train_on
 from hybridflow.nn.checkpointing import network_checkpointing
+from hybridflow.nn.compiling import compile_networks
 from hybridflow.replicas import Replicas
 from hybridflow.schedule import Schedule
 from hybridflow.train import train
@@ -73,8 +74,11 @@ def steps(replicas: Replicas, work: Job, count: int, target: Path) -> None:
     state = initial_state(work, batches, CPU)
     for model in state.models:
         model.double()
+    if settings.compile:
+        compile_networks(state.flow, backend="aot_eager")
     figures, schedule, reads = [], Schedule(settings, len(IMAGES)), HostReads()
-    with network_checkpointing(settings.checkpointing), reads:
+    # torch compiles nothing while operations are watched.
+    with network_checkpointing(settings.checkpointing), nullcontext() if settings.compile else reads:
         for step in range(count):
             figures.append(training_step(state, batches, work.variant, schedule.learning_rate(step), work.seed))
             state.step += 1

@@ -53,6 +53,7 @@ def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     [
         ("baseline", 2, {}),
         ("hybrid", 2, {"checkpointing": True}),  # with a moving average
+        ("hybrid", 2, {"compile": True}),
         ("two-steps", 4, {"adversarial_gradient_clip": 1e-3, "gradient_clip": 1e-2}),  # less than every gradient
     ],
 )
@@ -62,7 +63,7 @@ def test_replicas_compute_the_steps_of_one_process(context, tmp_path, name, size
     one.mkdir()
     many.mkdir()
     group = Group(context, size, tmp_path / "meet", steps, work, 4, many)
-    steps(ALONE, work, 4, one)
+    steps(ALONE, job(tmp_path, name, **training | {"compile": False}), 4, one)
     assert group.join() == [0] * size
     expected = dict(tensors(torch.load(one / "rank-0.pt")))
     results = [torch.load(many / f"rank-{rank}.pt") for rank in range(size)]

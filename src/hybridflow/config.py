@@ -201,6 +201,7 @@ class TrainingSettings(Section):
     augmentation: AugmentationSettings = AugmentationSettings()
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: Bool = False
+    compile: Bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: PositiveInt = 1
     threads: PositiveInt = 1

@@ -28,6 +28,7 @@ KEY_LENGTH = 12
 
 WITHOUT_EFFECT = {
     "checkpointing",
+    "compile",
     "device",
     "devices",
     "threads",

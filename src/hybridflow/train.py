@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from hybridflow.flows.base import Flow
 from hybridflow.keys import WITHOUT_EFFECT
 from hybridflow.nn.batchnorm import running_statistics
 from hybridflow.nn.checkpointing import network_checkpointing
+from hybridflow.nn.compiling import compile_networks, compiling, uncompiled
 from hybridflow.nn.precision import network_precision
 from hybridflow.noise import GeneratorNoise
 from hybridflow.progress import Progress
@@ -67,6 +68,8 @@ def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas
     if resume_state_exists(job.resume):
         state.load_state_dict(load_resume_state(job.resume, silent=not replicas.leads), device)
     replicas.share_state(state.models)
+    if settings.compile:
+        compile_networks(state.flow)
     history = History(job.history, job.monitor, state.step, job.key) if replicas.leads else None
     last_save = time.monotonic()
     started = time.monotonic() - state.seconds
@@ -85,6 +88,7 @@ def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas
         ) as progress,
         network_precision(NETWORK_DTYPES[settings.precision]),
         network_checkpointing(settings.checkpointing),
+        compiling(job.label, silent=not replicas.leads) if settings.compile else nullcontext(),
         graceful_stop() as stop,
     ):
         while state.step < schedule.total_steps:
@@ -161,7 +165,7 @@ def metadata(job: Job, schedule: Schedule, device: torch.device) -> dict[str, An
 def save_grid(flow: Flow, job: Job, step: int, device: torch.device) -> None:
     """Writes an 8x8 grid of samples, always of the same latents."""
     latents = flow.draw_latents(64, GeneratorNoise(derive_seed(job.seed, "grid"), device))
-    with running_statistics(flow), network_precision(None):
+    with running_statistics(flow), network_precision(None), uncompiled():
         grid = image_grid(flow.decode(latents), columns=8)
     save_png(job.monitor / "grids" / f"step-{step:07d}.png", grid)
 
