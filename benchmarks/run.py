@@ -100,7 +100,10 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     batches = Batches(images, training, 0, target)
 
     if name == "feed":
-        return Row(lambda: batches.training(0), batch)
+        return Row(lambda: [batches.training(step) for step in range(50)], 50 * batch)
+    if name == "feed-host":
+        fed = Batches(images, training.model_copy(update={"images_on": "host"}), 0, target)
+        return Row(lambda: [fed.training(step) for step in range(50)], 50 * batch)
     if name == "features":
         extractor = ClassifierExtractor(CifarClassifier(64), target)
         x = torch.from_numpy(images[:250]).to(target)
@@ -166,7 +169,7 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     return Row(bound, batch)
 
 
-FIXED = ("features", "features-inception", "frechet", "feed")  # neither size nor precision changes these
+FIXED = ("features", "features-inception", "frechet", "feed", "feed-host")  # neither size nor precision changes these
 ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", *FIXED)
 
 

@@ -202,6 +202,7 @@ class TrainingSettings(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: Bool = False
     compile: Bool = False
+    images_on: Literal["device", "host"] = "device"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: PositiveInt = 1
     threads: PositiveInt = 1

@@ -31,6 +31,7 @@ WITHOUT_EFFECT = {
     "compile",
     "device",
     "devices",
+    "images_on",
     "threads",
     "log_every",
     "grid_every",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hybridflow.config import TrainingSettings
 from hybridflow.data.augment import augment
+from hybridflow.data.feeding import ImagesOnDevice, ImagesOnHost
 from hybridflow.errors import UserError
 from hybridflow.replicas import ALONE, Replicas
 from hybridflow.seeding import derive_seed
@@ -16,7 +17,8 @@ from hybridflow.seeding import derive_seed
 class Batches:
     """Augmented training batches as a function of the step.
 
-    The images stay on the device; an epoch is a permutation drawn from its number.
+    An epoch is a permutation drawn from its number. The images are on the device or, with ``images_on: host``, come
+    from the host in time; the batches are the same.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -35,7 +37,9 @@ class Batches:
             raise UserError(
                 f"training.batch_size is {settings.batch_size}, but the training split has only {len(images)} images."
             )
-        self.images = torch.from_numpy(np.array(images)).to(device)
+        held = {"device": ImagesOnDevice, "host": ImagesOnHost}[settings.images_on]
+        self.images = held(images, device)
+        self.count, self.image_shape = len(images), tuple(images.shape[1:])
         self.settings, self.seed, self.replicas = settings, seed, replicas
         self._orders: dict[int, tuple[int, Tensor]] = {}  # stream: (epoch, permutation)
 
@@ -45,15 +49,23 @@ class Batches:
 
     def whole(self, step: int, stream: int = 0) -> Tensor:
         """(batch_size, C, H, W) uint8; ``stream`` > 0 gives other batches, for extra discriminator steps."""
-        size = self.settings.batch_size
-        epoch, position = divmod(step, len(self.images) // size)
-        chosen = self.images[self._order(epoch, stream)[position * size : (position + 1) * size]]
+        chosen = self.images.take(self._rows(step, stream), self._upcoming(step, stream))
         generator = torch.Generator(chosen.device).manual_seed(derive_seed(self.seed, "augment", step, stream))
         return augment(chosen, self.settings.augmentation, generator)
+
+    def _rows(self, step: int, stream: int) -> Tensor:
+        """Which images a batch consists of, (batch_size,) int64."""
+        size = self.settings.batch_size
+        epoch, position = divmod(step, self.count // size)
+        return self._order(epoch, stream)[position * size : (position + 1) * size]
+
+    def _upcoming(self, step: int, stream: int) -> list[Tensor]:
+        """The batches that a training asks for next: a step begins with stream 0 and takes the others in turn."""
+        streams = self.settings.discriminator_steps
+        return [self._rows(step, stream + 1) if stream + 1 < streams else self._rows(step + 1, 0)]
 
     def _order(self, epoch: int, stream: int) -> Tensor:
         if stream not in self._orders or self._orders[stream][0] != epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch, stream))
-            order = torch.randperm(len(self.images), generator=generator)
-            self._orders[stream] = (epoch, order.to(self.images.device))
+            self._orders[stream] = (epoch, torch.randperm(self.count, generator=generator))
         return self._orders[stream][1]

@@ -102,7 +102,7 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
     variant, settings = job.variant, job.variant.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(job.seed, "flow"))
-        flow = build_flow(variant.flow, tuple(batches.images.shape[1:])).to(device)
+        flow = build_flow(variant.flow, batches.image_shape).to(device)
         discriminator = None
         if variant.discriminator is not None:
             torch.manual_seed(derive_seed(job.seed, "discriminator"))
