@@ -3,6 +3,7 @@
     python benchmarks/run.py                          every row, at the paper's size and the cpu preset's
     python benchmarks/run.py --size cpu --rows train-likelihood sample
     python benchmarks/run.py --compile                likelihood steps with compiled networks too (minutes of compiling)
+    python benchmarks/run.py --returned               rows whose freed memory goes back to the system, as by default
     python benchmarks/run.py --against OLD.json       a column with the ratio to an earlier run
 
 Every row runs in a process of its own. Within it the work and a plain matrix product of the same precision take turns,
@@ -29,6 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"paper": ([], 8), "cpu": ([ROOT / "presets" / "cpu.yaml"], 32)}  # config files, images per batch
 HYBRIDS = {"train-dcgan": "dcgan-0.5", "train-resnet18": "resnet18-0.5"}
+SAMPLES = 8  # of the bound that the row bound-stacked computes in one pass; its images are image samples
 MATRIX = 1024  # side of the matrices of the yardstick
 
 
@@ -80,6 +82,7 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     from hybridflow.flows.base import bits_per_dim
     from hybridflow.metrics.classifier import CifarClassifier, ClassifierExtractor
     from hybridflow.metrics.frechet import MomentAccumulator, frechet_distance
+    from hybridflow.metrics.likelihood import log_weights
     from hybridflow.nn.checkpointing import network_checkpointing
     from hybridflow.nn.compiling import compile_networks
     from hybridflow.nn.precision import network_precision
@@ -166,11 +169,17 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
         with torch.no_grad(), network_precision(NETWORK_DTYPES[precision]):
             flow.log_prob(x, GeneratorNoise(0, target), condition)
 
-    return Row(bound, batch)
+    def stacked() -> None:
+        noises = [GeneratorNoise(k, target) for k in range(SAMPLES)]
+        with torch.no_grad(), network_precision(NETWORK_DTYPES[precision]):
+            log_weights(flow, x, noises, condition)
+
+    return Row(bound, batch) if name == "bound" else Row(stacked, batch * SAMPLES)
 
 
+MODES = {"plain": "", "checkpointing": ", checkpointing", "compile": ", compiled", "returned": ", memory returned"}
 FIXED = ("features", "features-inception", "frechet", "feed", "feed-host")  # neither size nor precision changes these
-ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", *FIXED)
+ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", "bound-stacked", *FIXED)
 
 
 def measure(
@@ -187,6 +196,10 @@ def measure(
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from hybridflow.memory import keep_freed_memory
+
+    if device == "cpu" and mode != "returned":
+        keep_freed_memory()  # as every job does
     torch.set_num_threads(threads)
     row = build(name, size, precision, device, mode, batch)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -242,7 +255,7 @@ def to_markdown(results: list[dict[str, Any]], earlier: list[dict[str, Any]], ma
     before = {tuple(entry[k] for k in identity): entry["images_per_second"] for entry in earlier}
     lines = [machine, "", "| " + " | ".join(head) + " |", "|" + "---|" * 3 + "--:|" * (len(head) - 3)]
     for entry in results:
-        name = entry["row"] + {"plain": "", "checkpointing": ", checkpointing", "compile": ", compiled"}[entry["mode"]]
+        name = entry["row"] + MODES[entry["mode"]]
         saved = entry["saved_mb_per_image"]
         cells = [name, entry["size"], entry["precision"], str(entry["batch"]), f"{entry['images_per_second']:.3g}"]
         cells += [f"{entry['gflop_per_image']:.3g}", f"{entry['gflop_per_second']:.3g}"]
@@ -266,6 +279,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="measurements per row (default: 5)")
     parser.add_argument("--batch", type=int, help="images per batch of every row (default: 8 paper, 32 cpu)")
     parser.add_argument("--compile", action="store_true", help="rows with compiled networks too")
+    parser.add_argument("--returned", action="store_true", help="every row also without keeping freed memory")
     parser.add_argument("--against", type=Path, help="JSON of an earlier run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="writes OUT.json and OUT.md")
     parser.add_argument("--one", nargs=4, metavar=("ROW", "SIZE", "PRECISION", "MODE"), help=argparse.SUPPRESS)
@@ -295,9 +309,10 @@ def main() -> int:
             if fixed and size != sizes[-1]:
                 continue
             for precision in ["fp32"] if fixed else options.precision:
-                # Both modes concern the flow alone: one kind of step shows them.
-                modes = ["plain", "checkpointing", *(["compile"] if options.compile else [])]
-                for mode in modes if row == "train-likelihood" else modes[:1]:
+                modes = ["plain", *(["returned"] if options.returned else [])]
+                if row == "train-likelihood":  # these concern the flow alone: one kind of step shows them
+                    modes += ["checkpointing", *(["compile"] if options.compile else [])]
+                for mode in modes:
                     one = ["--one", row, size, precision, mode]
                     base = [sys.executable, __file__, "--device", options.device, "--threads", str(options.threads)]
                     base += ["--rounds", str(options.rounds)]

@@ -96,6 +96,7 @@ SENTENCES: list[tuple[dict, str]] = [
         "`experiment` is {'" + "x" * 30 + "': '" + "y" * 21 + "..., but it must be text.",
     ),
     # ranges
+    ({"evaluation": {"likelihood": {"memory_gb": 0}}}, "likelihood.memory_gb` is 0, but it must be greater than 0."),
     (training(batch_size=0), "`training.batch_size` is 0, but it must be at least 1."),
     (training(lr_decay=2), "`training.lr_decay` is 2, but it must be at most 1."),
     (training(ema_decay=1), "`training.ema_decay` is 1, but it must be less than 1."),

@@ -104,3 +104,13 @@ def test_saved_activations_grow_linearly_with_the_input_channels() -> None:
     hidden, gate = 5 + 11 + 17, 3 * 4 + 4  # what both forms keep
     assert saved(lambda net, x: net(x)) <= 23 + hidden + gate
     assert saved(plainly) > 23 + hidden + gate
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_without_gradients_the_values_are_the_same_bits(dtype: torch.dtype | None) -> None:
+    torch.manual_seed(0)
+    net, x = DenseNet(6, 5, depth=3, growth=4), torch.randn(2, 6, 4, 4)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        expected = net(x)
+        with torch.no_grad():
+            assert torch.equal(net(x), expected)

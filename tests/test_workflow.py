@@ -191,6 +191,11 @@ def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None
     assert counts["sample_images"] == 2
 
 
+def test_the_memory_of_the_bound_measures_nothing_again(finished: Project) -> None:
+    (finished.path.parent / "memory.yaml").write_text("evaluation: {likelihood: {memory_gb: 2}}")
+    assert dry_run(finished, "--configfile", "micro.yaml", "../memory.yaml") == {}
+
+
 def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Project, tmp_path: Path) -> None:
     project = copied(finished, tmp_path / "repeats")
     project.write("repeats.yaml", "sampling: {repeats: 3}")

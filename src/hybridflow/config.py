@@ -246,7 +246,12 @@ class LikelihoodSettings(Section):
     images: Annotated[Int, Field(ge=2)] | None = None
     importance_samples: PositiveInt = 1000
     batch_size: PositiveInt = 250
+    memory_gb: PositiveFloat | None = None
     seed: Annotated[Int, Field(ge=0)] = 0
+
+    def what_is_measured(self) -> dict[str, Any]:
+        """What determines the bounds. How many samples are computed at once changes their rounding alone."""
+        return self.model_dump(mode="json", exclude={"memory_gb"})
 
 
 class FidSettings(Section):

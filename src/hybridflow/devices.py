@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from hybridflow.errors import UserError
+from hybridflow.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,8 @@ def claim_devices(setting: str, count: int, locks: Path | None = None) -> Iterat
     takes the first ones whose lock files are free, and waits when there are not enough. A scheduler that has
     set CUDA_VISIBLE_DEVICES has chosen already; its choice is all that is in sight.
 
-    A job gets all its GPUs or none, so that two jobs never wait for each other's.
+    A job gets all its GPUs or none, so that two jobs never wait for each other's. One that computes on the CPU keeps
+    the memory it frees (:func:`hybridflow.memory.keep_freed_memory`).
 
     Args:
         setting: ``auto`` (GPUs if there are any), ``cpu`` or ``cuda``.
@@ -60,6 +62,7 @@ def claim_devices(setting: str, count: int, locks: Path | None = None) -> Iterat
             raise UserError(
                 "training.device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu', or mend the driver."
             )
+        keep_freed_memory()
         yield [torch.device("cpu")] * count
         return
     if present < count:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from hybridflow.data.images import load_images, split_holdout
 from hybridflow.errors import UserError
+from hybridflow.memory import keep_freed_memory
 from hybridflow.replicas import Replicas
 from hybridflow.train import train
 from hybridflow.training.state import Job
@@ -49,6 +50,8 @@ class Work:
         device = torch.device(self.devices[rank])
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        else:
+            keep_freed_memory()
         return split_holdout(load_images(self.images), self.holdout)[0]
 
 

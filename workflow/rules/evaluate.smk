@@ -16,7 +16,7 @@ rule evaluate_likelihood:
         gpu=variant_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
-        settings=SETTINGS.evaluation.likelihood.model_dump(mode="json"),
+        settings=SETTINGS.evaluation.likelihood.what_is_measured(),
     script:
         "../scripts/evaluate_likelihood.py"
 

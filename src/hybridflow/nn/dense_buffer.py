@@ -36,6 +36,8 @@ def dense_layers(x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         x, parameters = x.to(dtype), [parameter.to(dtype) for parameter in parameters]
     if torch.compiler.is_compiling():
         return _concatenated(x, parameters)
+    if not torch.is_grad_enabled():
+        return _in_one_buffer(x, parameters)
     return _DenseLayers.apply(x, *parameters)
 
 
@@ -47,25 +49,32 @@ def _concatenated(x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     return x
 
 
+def _in_one_buffer(x: Tensor, parameters: Sequence[Tensor], hidden: list[Tensor] | None = None) -> Tensor:
+    """The layers' outputs, without gradients; what every 3x3 convolution reads is appended to ``hidden``."""
+    n, channels, height, width = x.shape
+    total = channels + sum(weight.shape[0] for weight in parameters[2::PARAMETERS])
+    buffer = x.new_empty(n, height, width, total)
+    buffer[..., :channels] = x.permute(0, 2, 3, 1)
+    rows = buffer.view(-1, total)
+    for w1, b1, w3, b3 in _layers(parameters):
+        c, growth = w3.shape[1], w3.shape[0]
+        with _tf32_as_in_convolutions(x):
+            h = torch.addmm(b1, rows[:, :c], w1.view(c, c).t()).relu_()
+        h = h.view(n, height, width, c).permute(0, 3, 1, 2)
+        new = F.conv2d(h, w3, b3, padding=1).permute(0, 2, 3, 1)
+        torch.clamp_min(new, 0, out=buffer[..., c : c + growth])
+        if hidden is not None:
+            hidden.append(h)
+        del h, new  # or they would live until the next layer's are there
+    return buffer.permute(0, 3, 1, 2)
+
+
 class _DenseLayers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
-        n, channels, height, width = x.shape
-        total = channels + sum(weight.shape[0] for weight in parameters[2::PARAMETERS])
-        buffer = x.new_empty(n, height, width, total)
-        buffer[..., :channels] = x.permute(0, 2, 3, 1)
-        rows = buffer.view(-1, total)
-        hidden = []
-        for w1, b1, w3, b3 in _layers(parameters):
-            c, growth = w3.shape[1], w3.shape[0]
-            with _tf32_as_in_convolutions(x):
-                h = torch.addmm(b1, rows[:, :c], w1.view(c, c).t()).relu_()
-            h = h.view(n, height, width, c).permute(0, 3, 1, 2)
-            new = F.conv2d(h, w3, b3, padding=1).permute(0, 2, 3, 1)
-            torch.clamp_min(new, 0, out=buffer[..., c : c + growth])
-            hidden.append(h)
-        out = buffer.permute(0, 3, 1, 2)
-        ctx.channels = channels
+        hidden: list[Tensor] = []
+        out = _in_one_buffer(x, parameters, hidden)
+        ctx.channels = x.shape[1]
         ctx.save_for_backward(out, *hidden, *parameters)
         return out
 
