@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hybridflow.cli import main
-from hybridflow.config import parse_settings
+from hybridflow.config import load_settings, parse_settings
 from hybridflow.digests import array_sha256
 from hybridflow.errors import UserError
 from hybridflow.report.compare import Tolerances, compare_results
@@ -111,6 +111,26 @@ def test_settings_and_seeds_make_a_difference(folders):
         "settings: sampling.temperature is 1.0 in A, 0.5 in B",
         "settings: seeds is [0] in A, [0, 1] in B",
     ]
+
+
+def test_a_setting_that_an_older_record_does_not_know(folders):
+    training = {name: value for name, value in SETTINGS["training"].items() if name not in ("ema_decay", "compile")}
+    edit(folders[0], "provenance.json", settings=SETTINGS | {"training": training})
+    assert SETTINGS["training"]["ema_decay"] is None
+    assert different(*folders) == []
+    assert "settings: training.ema_decay is absent in A, None in B" in compare_results(*folders, TOLERANCES).lines
+    edit(folders[1], "provenance.json", settings=SETTINGS | {"training": SETTINGS["training"] | {"ema_decay": 0.5}})
+    assert different(*folders) == ["settings: training.ema_decay is absent in A, 0.5 in B"]
+
+
+def test_how_many_samples_are_computed_at_once_makes_no_difference(folders):
+    likelihood = SETTINGS["evaluation"]["likelihood"] | {"memory_gb": 2.0}
+    edit(
+        folders[1],
+        "provenance.json",
+        settings=SETTINGS | {"evaluation": SETTINGS["evaluation"] | {"likelihood": likelihood}},
+    )
+    assert different(*folders) == []
 
 
 @pytest.mark.parametrize(
@@ -219,3 +239,13 @@ def test_the_command(folders, capsys):
 def test_tolerances_are_numbers(folders, capsys, value):
     assert main(["compare", *map(str, folders), f"--tolerance-bpd={value}"]) == 2
     assert "--tolerance-bpd is" in capsys.readouterr().err
+
+
+def test_the_committed_results_are_those_of_the_cpu_preset_as_it_is_now(tmp_path):
+    """Or `make demo` would end with a difference whatever it measured."""
+    root = Path(__file__).parents[1]
+    committed, demo = root / "results" / "cpu", tmp_path / "demo"
+    shutil.copytree(committed, demo, ignore=shutil.ignore_patterns("*.npy", "*.npz", "*.safetensors", "tensorboard"))
+    settings = load_settings(root / "config.yaml", root / "presets" / "cpu.yaml")
+    edit(demo, "provenance.json", settings=settings.model_dump(mode="json"))
+    assert different(committed, demo) == []

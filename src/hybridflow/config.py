@@ -239,6 +239,10 @@ class SamplingSettings(Section):
         return self.model_dump(mode="json", exclude={"repeats"})
 
 
+ROUNDING_ALONE = {"memory_gb"}
+"""Fields of LikelihoodSettings that change the bounds' rounding and nothing else."""
+
+
 class LikelihoodSettings(Section):
     """Bits per dimension on the test split, or on the training images that were held out."""
 
@@ -251,7 +255,7 @@ class LikelihoodSettings(Section):
 
     def what_is_measured(self) -> dict[str, Any]:
         """What determines the bounds. How many samples are computed at once changes their rounding alone."""
-        return self.model_dump(mode="json", exclude={"memory_gb"})
+        return self.model_dump(mode="json", exclude=ROUNDING_ALONE)
 
 
 class FidSettings(Section):

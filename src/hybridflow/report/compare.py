@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridflow.config import ROUNDING_ALONE
 from hybridflow.data.arrays import read_array
 from hybridflow.data.images import check_array
 from hybridflow.errors import UserError
@@ -78,7 +79,7 @@ def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
             found.note(f"{part}: {line}")
     for part in ("seeds", "settings"):
         for name, ours, theirs in _leaves(*(record.get(part) for record in records)):
-            report = found.differ if _matters(part, name) else found.note
+            report = found.differ if _matters(part, name, (ours, theirs)) else found.note
             report(f"{part}: {_unequal(name, ours, theirs)}")
     models = [record.get("checkpoints", {}) for record in records]
     for model in sorted(models[0].keys() | models[1].keys()):
@@ -98,10 +99,16 @@ def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
     return found
 
 
-def _matters(part: str, name: str) -> bool:
-    """Whether a setting can change results."""
+def _matters(part: str, name: str, values: tuple[Any, Any]) -> bool:
+    """Whether a setting with these two values can change results.
+
+    An option that the older of two records does not know, and that is switched off in the other, changes none.
+    """
+    if part == "seeds":
+        return True
     keys = name.split(".")
-    return part == "seeds" or not (keys[0] in ("experiment", "small") or WITHOUT_EFFECT & set(keys))
+    unknown = ABSENT in values and any(value is None or value is False for value in values)
+    return not (unknown or keys[0] in ("experiment", "small") or (WITHOUT_EFFECT | ROUNDING_ALONE) & set(keys))
 
 
 def _compare_number(found: Comparison, name: str, a: Any, b: Any, key: str, tolerances: Tolerances) -> None:
