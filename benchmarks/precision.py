@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py results/cpu/baseline/seed0/checkpoint.safetensors
 
-Both precisions see the same images and the same noise; only the networks' arithmetic differs (hybridflow.nn.precision).
+Both precisions see the same images and the same noise; only the networks' arithmetic differs (hybridflow.models.layers.precision).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hybridflow.checkpoint import load_flow
 from hybridflow.data.images import load_images
-from hybridflow.flows.base import LEVELS, Flow, bits_per_dim
-from hybridflow.nn.precision import network_precision
-from hybridflow.noise import GeneratorNoise
+from hybridflow.models.checkpoint import load_flow
+from hybridflow.models.generators.base import LEVELS, Flow, bits_per_dim
+from hybridflow.models.layers.precision import network_precision
+from hybridflow.runtime.noise import GeneratorNoise
 
 
 @torch.no_grad()

@@ -65,9 +65,9 @@ def saved_bytes(work: Callable[[], Any], models: list[Any]) -> int:
 
 def generated_logits(flow: Any, discriminator: Any, latents: Any) -> Any:
     """The forward pass of the adversarial loss, as a training step computes it."""
-    from hybridflow.discriminators import discriminator_input, straight_through_levels
-    from hybridflow.nn.batchnorm import running_statistics
-    from hybridflow.nn.precision import run_network
+    from hybridflow.models.discriminators.registry import discriminator_input, straight_through_levels
+    from hybridflow.models.layers.batchnorm import running_statistics
+    from hybridflow.models.layers.precision import run_network
 
     with running_statistics(flow):
         return run_network(discriminator, discriminator_input(straight_through_levels(flow.decode(latents))))
@@ -78,20 +78,20 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     import numpy as np
     import torch
 
-    from hybridflow.config import load_settings
-    from hybridflow.flows.base import bits_per_dim
-    from hybridflow.metrics.classifier import CifarClassifier, ClassifierExtractor
-    from hybridflow.metrics.frechet import MomentAccumulator, frechet_distance
-    from hybridflow.metrics.likelihood import log_weights
-    from hybridflow.nn.checkpointing import network_checkpointing
-    from hybridflow.nn.compiling import compile_networks
-    from hybridflow.nn.precision import network_precision
-    from hybridflow.noise import GeneratorNoise
-    from hybridflow.sample import sample_images
-    from hybridflow.train import NETWORK_DTYPES
+    from hybridflow.config.experiment import load_settings
+    from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, ClassifierExtractor
+    from hybridflow.evaluation.likelihood import log_weights
+    from hybridflow.evaluation.metrics.frechet import MomentAccumulator, frechet_distance
+    from hybridflow.evaluation.sampling import sample_images
+    from hybridflow.models.generators.base import bits_per_dim
+    from hybridflow.models.layers.checkpointing import network_checkpointing
+    from hybridflow.models.layers.compiling import compile_networks
+    from hybridflow.models.layers.precision import network_precision
+    from hybridflow.runtime.noise import GeneratorNoise
     from hybridflow.training.batches import Batches
+    from hybridflow.training.loop import NETWORK_DTYPES
     from hybridflow.training.state import Job, initial_state
-    from hybridflow.training.steps import training_step
+    from hybridflow.training.step import training_step
 
     over, batch = SIZES[size][0], batch or SIZES[size][1]
     settings = load_settings(ROOT / "config.yaml", *over)
@@ -112,7 +112,7 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
         x = torch.from_numpy(images[:250]).to(target)
         return Row(lambda: extractor(x), len(x))
     if name == "features-inception":
-        from hybridflow.metrics.inception import load_inception
+        from hybridflow.evaluation.extractors.inception import load_inception
 
         sys.path.append(str(ROOT / "tests"))
         from standin import write_random_inception  # the time does not depend on the weights
@@ -196,7 +196,7 @@ def measure(
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from hybridflow.memory import keep_freed_memory
+    from hybridflow.runtime.allocator import keep_freed_memory
 
     if device == "cpu" and mode != "returned":
         keep_freed_memory()  # as every job does

@@ -13,16 +13,16 @@ import torch.distributed as dist
 from test_host_sync import HostReads
 from test_training import CPU, IMAGES
 
-from hybridflow.errors import UserError
-from hybridflow.launch import train_on
-from hybridflow.nn.checkpointing import network_checkpointing
-from hybridflow.nn.compiling import compile_networks
-from hybridflow.replicas import Replicas
-from hybridflow.schedule import Schedule
-from hybridflow.train import train
+from hybridflow.models.layers.checkpointing import network_checkpointing
+from hybridflow.models.layers.compiling import compile_networks
+from hybridflow.runtime.distributed import Replicas
+from hybridflow.runtime.errors import UserError
 from hybridflow.training.batches import Batches
+from hybridflow.training.launch import train_on
+from hybridflow.training.loop import train
+from hybridflow.training.schedule import Schedule
 from hybridflow.training.state import Job, initial_state
-from hybridflow.training.steps import training_step
+from hybridflow.training.step import training_step
 
 
 class Group:
@@ -105,7 +105,7 @@ def worker_ids(scratch: Path) -> dict[int, int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             command = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"hybridflow.worker" in command and b"torch.distributed.run" not in command:
+            if b"hybridflow.training.worker" in command and b"torch.distributed.run" not in command:
                 if not any(part.startswith(bytes(scratch)) for part in command):
                     continue
                 environment = dict(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hybridflow.balance import add_balanced, take_gradients
+from hybridflow.training.gradient_balance import add_balanced, take_gradients
 
 
 class Model(nn.Module):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from tiny import TINY_FLOW
 
-from hybridflow.flows.base import Flow
-from hybridflow.flows.denseflow import DenseFlow
-from hybridflow.nn.batchnorm import running_statistics
-from hybridflow.nn.checkpointing import network_checkpointing
-from hybridflow.noise import GeneratorNoise
+from hybridflow.models.generators.base import Flow
+from hybridflow.models.generators.denseflow import DenseFlow
+from hybridflow.models.layers.batchnorm import running_statistics
+from hybridflow.models.layers.checkpointing import network_checkpointing
+from hybridflow.runtime.noise import GeneratorNoise
 
 
 def randomised_flow() -> Flow:

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from hybridflow.config import ClassifierSettings
-from hybridflow.errors import UserError
-from hybridflow.files import sha256_file
-from hybridflow.metrics import classifier
-from hybridflow.metrics.classifier import (
+from hybridflow.config.experiment import ClassifierSettings
+from hybridflow.evaluation.extractors import cifar_classifier as classifier
+from hybridflow.evaluation.extractors.base import compute_moments
+from hybridflow.evaluation.extractors.cifar_classifier import (
     CifarClassifier,
     ClassCounter,
     ClassifierExtractor,
@@ -15,7 +14,8 @@ from hybridflow.metrics.classifier import (
     save_classifier,
     train_classifier,
 )
-from hybridflow.metrics.features import compute_moments
+from hybridflow.io.files import sha256_file
+from hybridflow.runtime.errors import UserError
 
 TINY = ClassifierSettings(width=8, epochs=3, batch_size=50, lr=0.1)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridflow.cli import main
-from hybridflow.config import load_settings, parse_settings
-from hybridflow.digests import array_sha256
-from hybridflow.errors import UserError
+from hybridflow.cli.main import main
+from hybridflow.config.experiment import load_settings, parse_settings
+from hybridflow.io.content_hash import array_sha256
 from hybridflow.report.compare import Tolerances, compare_results
+from hybridflow.runtime.errors import UserError
 
 SETTINGS = parse_settings({"experiment": "x", "variants": {"baseline": {}}}).model_dump(mode="json")
 RECORD = {

@@ -14,15 +14,15 @@ from test_checkpointing import randomised_flow, step
 from test_training import CPU, IMAGES, job, rows
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from hybridflow.checkpoint import read_tensors
-from hybridflow.config import CouplingSettings, DequantizationSettings, FlowSettings
-from hybridflow.errors import UserError
-from hybridflow.flows.denseflow import DenseFlow
-from hybridflow.nn.compiling import compile_networks, compiling, uncompiled
-from hybridflow.nn.precision import network_precision
-from hybridflow.noise import GeneratorNoise
-from hybridflow.train import train
-from hybridflow.training.steps import training_step
+from hybridflow.config.experiment import CouplingSettings, DequantizationSettings, FlowSettings
+from hybridflow.models.checkpoint import read_tensors
+from hybridflow.models.generators.denseflow import DenseFlow
+from hybridflow.models.layers.compiling import compile_networks, compiling, uncompiled
+from hybridflow.models.layers.precision import network_precision
+from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.noise import GeneratorNoise
+from hybridflow.training.loop import train
+from hybridflow.training.step import training_step
 
 X = torch.randint(0, 256, (4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
 
@@ -145,7 +145,7 @@ def test_a_failing_compiler_is_one_sentence() -> None:
 @pytest.fixture
 def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> CompileCounterWithBackend:
     backend = CompileCounterWithBackend("aot_eager")
-    monkeypatch.setattr("hybridflow.train.compile_networks", partial(compile_networks, backend=backend))
+    monkeypatch.setattr("hybridflow.training.loop.compile_networks", partial(compile_networks, backend=backend))
     return backend
 
 
@@ -185,7 +185,7 @@ def test_a_stopped_compiled_training_continues_to_the_same_bytes(
         return training_step(state, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr("hybridflow.train.training_step", stop_at_fifth)
+        patch.setattr("hybridflow.training.loop.training_step", stop_at_fifth)
         with pytest.raises(SystemExit):
             train(stopped, IMAGES, CPU)
     torch._dynamo.reset()

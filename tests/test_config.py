@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hybridflow.config import FlowSettings, json_schema, load_settings, parse_settings
-from hybridflow.errors import UserError
+from hybridflow.config.experiment import FlowSettings, json_schema, load_settings, parse_settings
+from hybridflow.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 BASE: dict[str, Any] = {
@@ -381,11 +381,15 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
 
 def test_the_committed_schema_is_up_to_date():
     expected = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    assert json_schema() == expected, "run: python -m hybridflow.config > workflow/schemas/config.schema.json"
+    assert json_schema() == expected, (
+        "run: python -m hybridflow.config.experiment > workflow/schemas/config.schema.json"
+    )
 
 
 def test_the_schema_is_written_by_the_module():
-    run = subprocess.run([sys.executable, "-m", "hybridflow.config"], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-m", "hybridflow.config.experiment"], capture_output=True, text=True, check=True
+    )
     assert run.stdout == SCHEMA.read_text(encoding="utf-8")
 
 
@@ -408,5 +412,5 @@ def test_the_schema_accepts_our_files_and_refuses_mistakes():
 
 
 def test_reading_a_configuration_does_not_import_torch():
-    code = "import sys, hybridflow.config, hybridflow.keys, hybridflow.store; sys.exit('torch' in sys.modules)"
+    code = "import sys, hybridflow.config.experiment, hybridflow.store.keys, hybridflow.store.entries; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -15,9 +15,9 @@ from checkout import Project
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybridflow.config import NAME_PATTERN, Settings, load_settings, parse_settings
-from hybridflow.errors import UserError
-from hybridflow.keys import training_key
+from hybridflow.config.experiment import NAME_PATTERN, Settings, load_settings, parse_settings
+from hybridflow.runtime.errors import UserError
+from hybridflow.store.keys import training_key
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = "a; touch hacked"
@@ -243,7 +243,7 @@ def test_the_snakefile_refuses_what_the_command_refuses(tmp_path):
     path = tmp_path / "odd.yaml"
     path.write_text("experiment: '$(touch hacked)'\n", encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "hybridflow.cli", "status", "--configfile", str(path)],
+        [sys.executable, "-m", "hybridflow.cli.main", "status", "--configfile", str(path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -11,7 +11,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hybridflow.checkpoint import (
+from hybridflow.cli.publish import publish
+from hybridflow.config.experiment import ClassifierSettings
+from hybridflow.data.images import load_images, load_labels
+from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, load_classifier, save_classifier
+from hybridflow.evaluation.fidelity import measure_fidelity
+from hybridflow.evaluation.metrics.frechet import Moments, load_moments, save_moments
+from hybridflow.io.content_hash import array_sha256, digest
+from hybridflow.io.files import atomic_path, mend, write_json
+from hybridflow.io.line_checksums import Seal, open_lines
+from hybridflow.io.resumable_array import GrowingArray
+from hybridflow.models.checkpoint import (
     check_content,
     check_key,
     check_model,
@@ -24,20 +34,10 @@ from hybridflow.checkpoint import (
     save_checkpoint,
     save_resume_state,
 )
-from hybridflow.config import ClassifierSettings
-from hybridflow.data.images import load_images, load_labels
-from hybridflow.digests import array_sha256, digest
-from hybridflow.errors import UserError
-from hybridflow.files import atomic_path, mend, write_json
-from hybridflow.growing import GrowingArray
-from hybridflow.metrics.classifier import CifarClassifier, load_classifier, save_classifier
-from hybridflow.metrics.fidelity import measure_fidelity
-from hybridflow.metrics.frechet import Moments, load_moments, save_moments
-from hybridflow.publish import publish
-from hybridflow.report.figures import draw_samples
+from hybridflow.report.figures.draw import draw_samples
 from hybridflow.report.histories import read_history, read_whole_history
-from hybridflow.seal import Seal, open_lines
-from hybridflow.store import Entry
+from hybridflow.runtime.errors import UserError
+from hybridflow.store.entries import Entry
 
 METADATA = {"key": "k1", "variant": "baseline", "seed": 0, "steps": 3, "lr": 1e-3}
 
@@ -392,7 +392,7 @@ def test_a_changed_classifier(tmp_path):
 
 
 def test_damaged_results_are_not_published(tmp_path, checkpoint, monkeypatch):
-    monkeypatch.setattr("hybridflow.publish._dvc", lambda *arguments: pytest.fail("dvc was called"))
+    monkeypatch.setattr("hybridflow.cli.publish._dvc", lambda *arguments: pytest.fail("dvc was called"))
     entry = Entry("baseline-seed0", "k1", (".safetensors", ".jsonl"), tmp_path)
     checkpoint.rename(entry.file(".safetensors"))
     history(entry.file(".jsonl"))

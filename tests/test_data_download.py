@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from hybridflow.data import download as module
-from hybridflow.data.download import DownloadError, download, local_path
-from hybridflow.errors import UserError
+from hybridflow.io import download as module
+from hybridflow.io.download import DownloadError, download, local_path
+from hybridflow.runtime.errors import UserError
 
 BODY = bytes(range(256)) * 2000
 MD5 = hashlib.md5(BODY).hexdigest()

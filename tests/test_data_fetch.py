@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from hybridflow.config import DatasetSettings
-from hybridflow.data import fetch
-from hybridflow.data.cifar10 import Cifar10Layout
-from hybridflow.data.fetch import NPM_FILE, OFFICIAL_FILE, fetch_cifar10, origin
-from hybridflow.errors import UserError
+from hybridflow.config.experiment import DatasetSettings
+from hybridflow.data.cifar10 import fetch
+from hybridflow.data.cifar10.fetch import NPM_FILE, OFFICIAL_FILE, fetch_cifar10, origin
+from hybridflow.data.cifar10.layout import Cifar10Layout
+from hybridflow.runtime.errors import UserError
 
 OFFICIAL, PACKED = b"official archive", b"npm tarball"
 LAYOUT = Cifar10Layout(archive_md5=hashlib.md5(OFFICIAL).hexdigest(), npm_sha256=hashlib.sha256(PACKED).hexdigest())

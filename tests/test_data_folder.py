@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridflow.config import DatasetSettings
+from hybridflow.config.experiment import DatasetSettings
 from hybridflow.data import fingerprint
 from hybridflow.data.fingerprint import content_hash
 from hybridflow.data.images import load_images
 from hybridflow.data.listing import list_images
 from hybridflow.data.prepare import prepare_dataset
-from hybridflow.errors import UserError
+from hybridflow.runtime.errors import UserError
 
 RNG = np.random.default_rng(1)
 

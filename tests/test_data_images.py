@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridflow.data.arrays import ArrayWriter
 from hybridflow.data.images import load_images, load_labels, split_holdout
-from hybridflow.errors import UserError
+from hybridflow.io.arrays import ArrayWriter
+from hybridflow.runtime.errors import UserError
 
 GOOD = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).reshape(2, 3, 32, 32)
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridflow.config import DatasetSettings
-from hybridflow.data.cifar10 import Cifar10Layout
+from hybridflow.config.experiment import DatasetSettings
+from hybridflow.data.cifar10.layout import Cifar10Layout
+from hybridflow.data.cifar10.pickles import load_arrays
 from hybridflow.data.images import load_images, load_labels
-from hybridflow.data.pickles import load_arrays
 from hybridflow.data.prepare import prepare_dataset
-from hybridflow.errors import UserError
-from hybridflow.files import read_note
+from hybridflow.io.files import read_note
+from hybridflow.runtime.errors import UserError
 
 N = 3  # images a batch
 RNG = np.random.default_rng(0)

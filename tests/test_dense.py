@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hybridflow.nn.dense import DenseNet
+from hybridflow.models.layers.dense import DenseNet
 
 CHANNELS, DEPTH, GROWTH = 5, 3, 6
 

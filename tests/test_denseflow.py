@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hybridflow.config import CouplingSettings, DequantizationSettings, FlowSettings
-from hybridflow.flows import build_flow
-from hybridflow.flows.base import bits_per_dim
-from hybridflow.flows.denseflow import DenseFlow
-from hybridflow.nn.batchnorm import running_statistics
-from hybridflow.noise import GeneratorNoise, GivenNoise
-from hybridflow.transforms.actnorm import ActNorm
-from hybridflow.transforms.coupling import AffineCoupling
+from hybridflow.config.experiment import CouplingSettings, DequantizationSettings, FlowSettings
+from hybridflow.models.generators.base import bits_per_dim
+from hybridflow.models.generators.denseflow import DenseFlow
+from hybridflow.models.generators.registry import build_flow
+from hybridflow.models.layers.batchnorm import running_statistics
+from hybridflow.models.transforms.actnorm import ActNorm
+from hybridflow.models.transforms.coupling import AffineCoupling
+from hybridflow.runtime.noise import GeneratorNoise, GivenNoise
 
 COUPLING = CouplingSettings(mid_channels=(4, 4), depth=1, growth=3)
 UNIFORM = DequantizationSettings(kind="uniform")

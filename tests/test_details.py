@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from torch import nn
 
-from hybridflow.checkpoint import save_checkpoint
-from hybridflow.config import Settings, load_settings
-from hybridflow.discriminators import build_discriminator
-from hybridflow.errors import UserError
-from hybridflow.flows import build_flow
-from hybridflow.metrics.classifier import CLASS_NAMES
-from hybridflow.metrics.likelihood import summarise
+from hybridflow.config.experiment import Settings, load_settings
+from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
+from hybridflow.evaluation.likelihood import summarise
+from hybridflow.models.checkpoint import save_checkpoint
+from hybridflow.models.discriminators.registry import build_discriminator
+from hybridflow.models.generators.registry import build_flow
 from hybridflow.report.details import ModelFiles, write_details
-from hybridflow.report.paired import DIMENSIONS, paired_difference, pairs_of
+from hybridflow.report.tables.paired import DIMENSIONS, paired_difference, pairs_of
+from hybridflow.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 IMAGES = 30

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hybridflow.config import DiscriminatorSettings, OptimizerSettings
-from hybridflow.discriminators import (
+from hybridflow.config.experiment import DiscriminatorSettings, OptimizerSettings
+from hybridflow.models.discriminators.registry import (
     BasicBlock,
     DCGANDiscriminator,
     ResNet18Discriminator,
@@ -15,12 +15,12 @@ from hybridflow.discriminators import (
     inward_gradient,
     straight_through_levels,
 )
-from hybridflow.losses import discriminator_loss, generator_adversarial_loss, r1_penalty
-from hybridflow.nn.checkpointing import network_checkpointing
-from hybridflow.nn.precision import network_precision
-from hybridflow.nn.spectral import fixed_spectra
+from hybridflow.models.discriminators.spectral_norm import fixed_spectra
+from hybridflow.models.layers.checkpointing import network_checkpointing
+from hybridflow.models.layers.precision import network_precision
+from hybridflow.training.losses.non_saturating import discriminator_loss, generator_adversarial_loss, r1_penalty
 from hybridflow.training.state import build_optimizer
-from hybridflow.training.steps import discriminator_step
+from hybridflow.training.step import discriminator_step
 
 torch.set_num_threads(1)
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from checkout import ROOT
 
-from hybridflow.cli import main
-from hybridflow.config import load_settings
+from hybridflow.cli.main import main
+from hybridflow.config.experiment import load_settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from test_training import CPU, IMAGES, job, rows
 
-from hybridflow.checkpoint import read_tensors
-from hybridflow.data.feeding import ImagesOnDevice, ImagesOnHost, to_device
-from hybridflow.train import train
+from hybridflow.models.checkpoint import read_tensors
 from hybridflow.training.batches import Batches
+from hybridflow.training.feeding import ImagesOnDevice, ImagesOnHost, to_device
+from hybridflow.training.loop import train
 
 
 @pytest.fixture

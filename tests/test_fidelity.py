@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridflow.errors import UserError
-from hybridflow.metrics.fidelity import measure_fidelity
-from hybridflow.metrics.frechet import Moments, frechet_distance, save_moments
+from hybridflow.evaluation.fidelity import measure_fidelity
+from hybridflow.evaluation.metrics.frechet import Moments, frechet_distance, save_moments
+from hybridflow.runtime.errors import UserError
 
 SAMPLING = {"images": 20, "batch_size": 5, "temperature": 1.0, "seed": 7}
 COUNTS = [[20] + [0] * 9, [5, 15] + [0] * 8, [0] * 9 + [20]]

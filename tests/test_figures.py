@@ -10,11 +10,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from hybridflow.errors import UserError
-from hybridflow.report import figures
+from hybridflow.report.figures import draw as figures
+from hybridflow.report.figures.labels import label_points
 from hybridflow.report.histories import read_history
-from hybridflow.report.labels import label_points
-from hybridflow.report.table import COLUMNS, write_csv
+from hybridflow.report.tables.table import COLUMNS, write_csv
+from hybridflow.runtime.errors import UserError
 
 
 @pytest.fixture

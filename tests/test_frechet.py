@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from hybridflow.errors import UserError
-from hybridflow.metrics.frechet import MomentAccumulator, Moments, frechet_distance, load_moments, save_moments
+from hybridflow.evaluation.metrics.frechet import (
+    MomentAccumulator,
+    Moments,
+    frechet_distance,
+    load_moments,
+    save_moments,
+)
+from hybridflow.runtime.errors import UserError
 
 
 def moments_of(features: np.ndarray) -> Moments:

@@ -12,14 +12,14 @@ import torch
 from tiny import TINY_FLOW
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hybridflow.config import (
+from hybridflow.config.experiment import (
     DiscriminatorSettings,
     TrainingSettings,
     Variant,
 )
 from hybridflow.training.batches import Batches
 from hybridflow.training.state import Job, initial_state
-from hybridflow.training.steps import training_step
+from hybridflow.training.step import training_step
 
 
 class HostReads(TorchDispatchMode):
@@ -44,7 +44,7 @@ class HostReads(TorchDispatchMode):
 def test_a_step_reads_nothing_on_the_host(
     tmp_path: Path, optimizer: str, checkpointing: bool, stabilised: bool
 ) -> None:
-    from hybridflow.nn.checkpointing import network_checkpointing
+    from hybridflow.models.layers.checkpointing import network_checkpointing
 
     training = TrainingSettings(
         batch_size=8,

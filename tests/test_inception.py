@@ -12,11 +12,11 @@ from pytorch_fid import fid_score
 from pytorch_fid import inception as fid
 from standin import write_random_inception
 
-from hybridflow.config import FidSettings
-from hybridflow.errors import UserError
-from hybridflow.metrics import inception
-from hybridflow.metrics.features import compute_moments
-from hybridflow.metrics.frechet import frechet_distance
+from hybridflow.config.experiment import FidSettings
+from hybridflow.evaluation.extractors import inception
+from hybridflow.evaluation.extractors.base import compute_moments
+from hybridflow.evaluation.metrics.frechet import frechet_distance
+from hybridflow.runtime.errors import UserError
 
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from checkout import ROOT
 
-from hybridflow.errors import UserError
-from hybridflow.job import workflow_job
+from hybridflow.jobs import workflow_job
+from hybridflow.runtime.errors import UserError
 
 FORK = multiprocessing.get_context("fork")
 

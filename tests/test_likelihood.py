@@ -11,16 +11,13 @@ import torch
 from PIL import Image
 from tiny import TINY_FLOW
 
-from hybridflow.config import (
+from hybridflow.config.experiment import (
     DequantizationSettings,
     FlowSettings,
     LikelihoodSettings,
     SamplingSettings,
 )
-from hybridflow.errors import UserError
-from hybridflow.flows.denseflow import DenseFlow
-from hybridflow.growing import GrowingArray
-from hybridflow.metrics.likelihood import (
+from hybridflow.evaluation.likelihood import (
     ROUND_TRIP_LIMIT,
     BoundAccumulator,
     bound_memory,
@@ -31,11 +28,14 @@ from hybridflow.metrics.likelihood import (
     samples_at_once,
     summarise,
 )
-from hybridflow.nn.live_memory import LiveBytes, PassMemory
-from hybridflow.noise import GeneratorNoise, StackedNoise
-from hybridflow.sample import image_grid, image_latents, sample_images, sample_to_file, save_png, set_seed
-from hybridflow.seeding import derive_seed
-from hybridflow.transforms.dequantization import UniformDequantization
+from hybridflow.evaluation.memory_budget import LiveBytes, PassMemory
+from hybridflow.evaluation.sampling import image_grid, image_latents, sample_images, sample_to_file, save_png, set_seed
+from hybridflow.io.resumable_array import GrowingArray
+from hybridflow.models.generators.denseflow import DenseFlow
+from hybridflow.models.transforms.dequantization import UniformDequantization
+from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.noise import GeneratorNoise, StackedNoise
+from hybridflow.runtime.seeding import derive_seed
 
 CPU = torch.device("cpu")
 
@@ -168,7 +168,7 @@ def stop_after(monkeypatch, target: str, calls: int) -> list[int]:
 def test_an_interrupted_evaluation_goes_on(flow, tmp_path, monkeypatch):
     images, settings = pixels(7), LikelihoodSettings(importance_samples=2, batch_size=2)
     whole = evaluate_likelihood(flow, images, settings, tmp_path / "whole.npy", CPU, "key")
-    calls = stop_after(monkeypatch, "hybridflow.metrics.likelihood.image_bounds", 3)
+    calls = stop_after(monkeypatch, "hybridflow.evaluation.likelihood.image_bounds", 3)
     with pytest.raises(Stopped):
         evaluate_likelihood(flow, images, settings, tmp_path / "part.npy", CPU, "key")
     assert not (tmp_path / "part.npy").exists()
@@ -242,7 +242,7 @@ def gigabytes(memory: PassMemory, rows: int) -> float:
 def test_the_budget_says_how_many_passes_there_are(wide, tmp_path, monkeypatch):
     settings = LikelihoodSettings(importance_samples=5, batch_size=3, memory_gb=gigabytes(bound_memory(wide)[1], 7))
     assert samples_at_once(wide, 7, settings) == 2
-    monkeypatch.setattr("hybridflow.metrics.likelihood.samples_at_once", lambda *_: 2)  # not the counted passes
+    monkeypatch.setattr("hybridflow.evaluation.likelihood.samples_at_once", lambda *_: 2)  # not the counted passes
     rows, steps, original = [], [], DenseFlow.log_prob
 
     def noted(self, x, *arguments):
@@ -250,7 +250,7 @@ def test_the_budget_says_how_many_passes_there_are(wide, tmp_path, monkeypatch):
         return original(self, x, *arguments)
 
     monkeypatch.setattr(DenseFlow, "log_prob", noted)
-    monkeypatch.setattr("hybridflow.progress.Progress.update", lambda self, count: steps.append(count))
+    monkeypatch.setattr("hybridflow.runtime.progress.Progress.update", lambda self, count: steps.append(count))
     evaluate_likelihood(wide, pixels(7), settings, tmp_path / "a.npy", CPU, "key")
     assert rows == [6, 6, 3, 6, 6, 3, 2, 2, 1]  # 7 images are 3 + 3 + 1, 5 samples are 2 + 2 + 1
     assert steps == rows
@@ -321,7 +321,7 @@ def test_a_run_goes_on_under_another_budget(wide, tmp_path, monkeypatch):
     whole = evaluate_likelihood(wide, images, settings, tmp_path / "whole.npy", CPU, "key")
     less, more = (settings.model_copy(update={"memory_gb": gigabytes(bound_memory(wide)[1], n)}) for n in (2, 8))
     assert [samples_at_once(wide, 7, each) for each in (settings, less, more)] == [1, 1, 4]
-    calls = stop_after(monkeypatch, "hybridflow.metrics.likelihood.image_bounds", 2)
+    calls = stop_after(monkeypatch, "hybridflow.evaluation.likelihood.image_bounds", 2)
     with pytest.raises(Stopped):
         evaluate_likelihood(wide, images, more, tmp_path / "part.npy", CPU, "key")
     assert evaluate_likelihood(wide, images, less, tmp_path / "part.npy", CPU, "key").images == whole.images
@@ -416,7 +416,7 @@ def test_repeats_are_other_images_and_the_first_set_stays(flow, tmp_path):
 
 def test_an_interrupted_set_is_not_continued_with_another(flow, tmp_path, monkeypatch):
     settings, part = SamplingSettings(images=10, batch_size=3, repeats=3), tmp_path / "part.npy"
-    calls = stop_after(monkeypatch, "hybridflow.sample.sample_images", 3)
+    calls = stop_after(monkeypatch, "hybridflow.evaluation.sampling.sample_images", 3)
     with pytest.raises(Stopped):
         sample_to_file(flow, settings, part, CPU, "key", repeat=1)
     sample_to_file(flow, settings, part, CPU, "key", repeat=2)
@@ -433,7 +433,7 @@ def test_interrupted_sampling_continues_to_the_same_file(flow, tmp_path, monkeyp
     settings = SamplingSettings(images=10, batch_size=3)
     sample_to_file(flow, settings, tmp_path / "whole.npy", CPU, "key")
     part = tmp_path / "part.npy"
-    calls = stop_after(monkeypatch, "hybridflow.sample.sample_images", 3)
+    calls = stop_after(monkeypatch, "hybridflow.evaluation.sampling.sample_images", 3)
     with pytest.raises(Stopped):
         sample_to_file(flow, settings, part, CPU, "key")
     assert not part.exists()
@@ -444,7 +444,7 @@ def test_interrupted_sampling_continues_to_the_same_file(flow, tmp_path, monkeyp
 
 def test_sampling_of_other_weights_starts_over(flow, tmp_path, monkeypatch):
     settings, part = SamplingSettings(images=10, batch_size=3), tmp_path / "part.npy"
-    calls = stop_after(monkeypatch, "hybridflow.sample.sample_images", 3)
+    calls = stop_after(monkeypatch, "hybridflow.evaluation.sampling.sample_images", 3)
     with pytest.raises(Stopped):
         sample_to_file(flow, settings, part, CPU, "key")
     sample_to_file(flow, settings, part, CPU, "other key")

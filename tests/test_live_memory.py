@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hybridflow.nn.dense_buffer import dense_layers
-from hybridflow.nn.live_memory import LiveBytes, PassMemory, count_memory
+from hybridflow.evaluation.memory_budget import LiveBytes, PassMemory, count_memory
+from hybridflow.models.layers.dense_buffer import dense_layers
 
 
 def test_tensors_count_while_they_live():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hybridflow import memory
+from hybridflow.runtime import allocator as memory
 
 PAGES = 16 * 2**20 // 4096  # of a tensor of 16 MB
 
@@ -16,12 +16,12 @@ import resource, sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
 if sys.argv[1] == "claimed":
-    from hybridflow.devices import claim_device
+    from hybridflow.runtime.devices import claim_device
     with claim_device("cpu"):
         pass
 elif sys.argv[1] == "worker":
     import numpy as np
-    from hybridflow.worker import Work
+    from hybridflow.training.worker import Work
     np.save("images.npy", np.zeros((2, 3, 32, 32), np.uint8))
     Work(None, Path("images.npy"), 0, ["cpu"], 1).prepare(0)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hybridflow.config import load_settings
-from hybridflow.metrics.likelihood import bound_memory, samples_at_once
-from hybridflow.sample import sample_images
+from hybridflow.config.experiment import load_settings
+from hybridflow.evaluation.likelihood import bound_memory, samples_at_once
+from hybridflow.evaluation.sampling import sample_images
 from hybridflow.training.batches import Batches
 from hybridflow.training.state import Job, initial_state
-from hybridflow.training.steps import training_step
+from hybridflow.training.step import training_step
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridflow.config import parse_settings
-from hybridflow.errors import UserError
+from hybridflow.config.experiment import parse_settings
 from hybridflow.report.provenance import (
     anonymise,
     collect_provenance,
@@ -16,6 +15,7 @@ from hybridflow.report.provenance import (
     read_benchmark,
     write_provenance,
 )
+from hybridflow.runtime.errors import UserError
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\n"
 

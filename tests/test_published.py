@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from hybridflow.errors import UserError
-from hybridflow.flows.denseflow import DenseFlow
-from hybridflow.published import deviations, load_published, main, name_pairs, read_reference
+from hybridflow.models.generators.denseflow import DenseFlow
+from hybridflow.models.generators.denseflow_reference import (
+    deviations,
+    load_published,
+    main,
+    name_pairs,
+    read_reference,
+)
+from hybridflow.runtime.errors import UserError
 
 REFERENCE = Path(__file__).parent / "data" / "denseflow_reference_tiny.npz"
 
@@ -84,7 +90,7 @@ def test_weights_are_loaded_as_they_are(reference):
 @pytest.mark.parametrize("arguments", [[], ["a.npz", "b.npz"]])
 def test_usage(arguments, capsys):
     assert main(arguments) == 2
-    assert capsys.readouterr().err == "usage: python -m hybridflow.published FILE.npz\n"
+    assert capsys.readouterr().err == "usage: python -m hybridflow.models.generators.denseflow_reference FILE.npz\n"
 
 
 def test_unreadable_files(tmp_path, capsys):

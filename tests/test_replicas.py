@@ -15,9 +15,9 @@ import torch
 from replica_runs import Group, launch, steps, train_replica, worker_ids
 from test_training import CPU, IMAGES, changed_at, job, rows
 
-from hybridflow.checkpoint import load_resume_state, read_tensors
-from hybridflow.replicas import ALONE, Replicas
-from hybridflow.train import train
+from hybridflow.models.checkpoint import load_resume_state, read_tensors
+from hybridflow.runtime.distributed import ALONE, Replicas
+from hybridflow.training.loop import train
 from hybridflow.training.state import Job
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hybridflow.metrics.features import compute_moments
-from hybridflow.metrics.frechet import frechet_distance
-from hybridflow.metrics.ruler import CORRUPTIONS, add_noise, blur, measure_floor, measure_ruler
+from hybridflow.evaluation.calibration import CORRUPTIONS, add_noise, blur, measure_floor, measure_ruler
+from hybridflow.evaluation.extractors.base import compute_moments
+from hybridflow.evaluation.metrics.frechet import frechet_distance
 
 
 @pytest.fixture(scope="module")

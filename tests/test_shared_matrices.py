@@ -7,10 +7,10 @@ from unittest import mock
 import pytest
 import torch
 
-from hybridflow.ema import ExponentialMovingAverage
-from hybridflow.transforms import conv1x1
-from hybridflow.transforms.composite import Composite
-from hybridflow.transforms.conv1x1 import InvertibleConv1x1, shared_determinants, shared_inverses
+from hybridflow.models.transforms import conv1x1
+from hybridflow.models.transforms.composite import Composite
+from hybridflow.models.transforms.conv1x1 import InvertibleConv1x1, shared_determinants, shared_inverses
+from hybridflow.training.ema import ExponentialMovingAverage
 
 
 @pytest.fixture

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hybridflow.config import Settings, TrainingSettings, parse_settings
-from hybridflow.devices import claim_device, claim_devices, gpus_claimed
-from hybridflow.errors import UserError
-from hybridflow.keys import classifier_key, moments_key, training_key
-from hybridflow.store import (
+from hybridflow.config.experiment import Settings, TrainingSettings, parse_settings
+from hybridflow.runtime.devices import claim_device, claim_devices, gpus_claimed
+from hybridflow.runtime.errors import UserError
+from hybridflow.store.entries import (
     Entry,
     claim,
     classifier_entry,
@@ -23,6 +22,7 @@ from hybridflow.store import (
     status_lines,
     variant_entry,
 )
+from hybridflow.store.keys import classifier_key, moments_key, training_key
 
 BASE = {
     "experiment": "test",
@@ -171,7 +171,7 @@ def test_seed_and_dataset_change_every_key():
 
 def test_training_version_changes_every_key(monkeypatch):
     before = keys()
-    monkeypatch.setattr("hybridflow.keys.TRAINING_VERSION", 999)
+    monkeypatch.setattr("hybridflow.store.keys.TRAINING_VERSION", 999)
     assert not set(before.values()) & set(keys().values())
 
 
@@ -220,7 +220,7 @@ def test_entries(tmp_path):
 
 
 def test_another_store_by_the_environment(tmp_path):
-    code = "from hybridflow.store import Entry; print(Entry('a', 'b', ('.c',)).file('.c'))"
+    code = "from hybridflow.store.entries import Entry; print(Entry('a', 'b', ('.c',)).file('.c'))"
     environment = os.environ | {"HYBRIDFLOW_STORE": str(tmp_path)}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == str(tmp_path / "a-b.c")

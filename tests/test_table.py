@@ -7,11 +7,11 @@ import re
 import pandas as pd
 import pytest
 
-from hybridflow.errors import UserError
-from hybridflow.keys import INCEPTION_SHA256
-from hybridflow.report.markup import escape_latex
-from hybridflow.report.measurements import VariantInfo
-from hybridflow.report.table import COLUMNS, SAMPLING_COLUMNS, load_thesis, read_csv, write_table
+from hybridflow.report.results import VariantInfo
+from hybridflow.report.tables.render import escape_latex
+from hybridflow.report.tables.table import COLUMNS, SAMPLING_COLUMNS, load_thesis, read_csv, write_table
+from hybridflow.runtime.errors import UserError
+from hybridflow.store.keys import INCEPTION_SHA256
 
 VARIANTS = [
     VariantInfo("resnet_half", "resnet18", 0.5),

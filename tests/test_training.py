@@ -13,19 +13,19 @@ import pytest
 import torch
 from torch import nn
 
-from hybridflow.checkpoint import load_flow, load_resume_state, read_metadata, read_tensors, save_resume_state
-from hybridflow.config import parse_settings
-from hybridflow.discriminators import build_discriminator
-from hybridflow.ema import ExponentialMovingAverage
-from hybridflow.errors import UserError
-from hybridflow.nn.precision import network_precision
-from hybridflow.noise import GeneratorNoise
-from hybridflow.schedule import Schedule
-from hybridflow.seeding import derive_seed
-from hybridflow.train import train
+from hybridflow.config.experiment import parse_settings
+from hybridflow.models.checkpoint import load_flow, load_resume_state, read_metadata, read_tensors, save_resume_state
+from hybridflow.models.discriminators.registry import build_discriminator
+from hybridflow.models.layers.precision import network_precision
+from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.noise import GeneratorNoise
+from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
+from hybridflow.training.ema import ExponentialMovingAverage
+from hybridflow.training.loop import train
+from hybridflow.training.schedule import Schedule
 from hybridflow.training.state import Job, initial_state
-from hybridflow.training.steps import adversarial_backward, likelihood_backward, training_step
+from hybridflow.training.step import adversarial_backward, likelihood_backward, training_step
 
 CPU = torch.device("cpu")
 IMAGES = np.load(Path(__file__).parent / "data" / "cifar10_64.npz")["images"][:32]
@@ -117,7 +117,7 @@ def rows(path: Path) -> list[dict]:
 def processes():
     """Starts processes quickly: torch is imported once, in a server that forks them."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hybridflow.train", "torch.utils.tensorboard", "torch._dynamo", "pytest"])
+    context.set_forkserver_preload(["hybridflow.training.loop", "torch.utils.tensorboard", "torch._dynamo", "pytest"])
     return context
 
 
@@ -221,7 +221,7 @@ def test_stop_between_two_lines_of_the_history_keeps_their_sums(uninterrupted, t
             signal.raise_signal(signal.SIGINT)
         return training_step(state, *rest)
 
-    monkeypatch.setattr("hybridflow.train.training_step", stop_at_seventh)
+    monkeypatch.setattr("hybridflow.training.loop.training_step", stop_at_seventh)
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(SystemExit) as stopped:
         train(work, IMAGES, CPU)
@@ -370,7 +370,7 @@ def test_a_state_whose_samples_are_too_large_is_not_saved(tmp_path, monkeypatch)
         figures = training_step(state, *rest)
         return figures | ({"sample_magnitude": torch.tensor(100.0)} if state.step == 3 else {})
 
-    monkeypatch.setattr("hybridflow.train.training_step", jump_at_fourth)  # the mean of five steps hides it
+    monkeypatch.setattr("hybridflow.training.loop.training_step", jump_at_fourth)  # the mean of five steps hides it
     with pytest.raises(UserError, match=r"diverged by step 4: sample_magnitude 100 exceeds .* the last good state is"):
         train(work, IMAGES, CPU)
     assert load_resume_state(work.resume)["step"] == 3

@@ -11,20 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from hybridflow.config import CouplingSettings
-from hybridflow.flows.denseflow import DenseBlock, FlowStep
-from hybridflow.nn.batchnorm import running_statistics
-from hybridflow.nn.coupling_net import CouplingNet
-from hybridflow.nn.precision import network_precision
-from hybridflow.noise import GeneratorNoise, GivenNoise, standard_normal_log_prob
-from hybridflow.transforms.actnorm import ActNorm, initializing
-from hybridflow.transforms.augment import Augment
-from hybridflow.transforms.composite import Composite
-from hybridflow.transforms.conv1x1 import InvertibleConv1x1
-from hybridflow.transforms.coupling import AffineCoupling, bounded_log_scale, scale_and_shift, soft_bound
-from hybridflow.transforms.dequantization import UniformDequantization, VariationalDequantization, quantise
-from hybridflow.transforms.split import Transition
-from hybridflow.transforms.squeeze import Squeeze, SwapHalves
+from hybridflow.config.experiment import CouplingSettings
+from hybridflow.models.generators.denseflow import DenseBlock, FlowStep
+from hybridflow.models.layers.batchnorm import running_statistics
+from hybridflow.models.layers.coupling_net import CouplingNet
+from hybridflow.models.layers.precision import network_precision
+from hybridflow.models.transforms.actnorm import ActNorm, initializing
+from hybridflow.models.transforms.composite import Composite
+from hybridflow.models.transforms.conv1x1 import InvertibleConv1x1
+from hybridflow.models.transforms.coupling import AffineCoupling, bounded_log_scale, scale_and_shift, soft_bound
+from hybridflow.models.transforms.dequantization import UniformDequantization, VariationalDequantization, quantise
+from hybridflow.models.transforms.multiscale import Transition
+from hybridflow.models.transforms.noise_channels import Augment
+from hybridflow.models.transforms.squeeze import Squeeze, SwapHalves
+from hybridflow.runtime.noise import GeneratorNoise, GivenNoise, standard_normal_log_prob
 
 SMALL = CouplingSettings(mid_channels=(4,), depth=2, growth=3)
 BOUNDED = SMALL.model_copy(update={"log_scale_bound": 0.5, "shift_bound": 2.0})

@@ -223,7 +223,7 @@ def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Pro
 
 def test_fresh_clone_and_pull_trains_nothing(finished: Project, tmp_path: Path) -> None:
     origin = copied(finished, tmp_path / "origin")
-    published = origin.run(sys.executable, "-m", "hybridflow.cli", "publish", "--configfile", "micro.yaml").stdout
+    published = origin.run(sys.executable, "-m", "hybridflow.cli.main", "publish", "--configfile", "micro.yaml").stdout
     assert "published 7 files of 5 results" in published
     origin.git("add", "--all")
     origin.git("commit", "--quiet", "--message", "publish")
@@ -231,14 +231,14 @@ def test_fresh_clone_and_pull_trains_nothing(finished: Project, tmp_path: Path) 
 
     origin.run("git", "clone", "--quiet", str(origin.path), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
-    status = clone.run(sys.executable, "-m", "hybridflow.cli", "status", "--configfile", "micro.yaml", check=False)
+    status = clone.run(sys.executable, "-m", "hybridflow.cli.main", "status", "--configfile", "micro.yaml", check=False)
     assert status.returncode == 3
     assert "published but not pulled" in status.stdout
     write_dataset(clone)  # newer than every checkpoint
     clone.dvc("pull")
     assert (
         "5 of 5 results"
-        in clone.run(sys.executable, "-m", "hybridflow.cli", "status", "--configfile", "micro.yaml").stdout
+        in clone.run(sys.executable, "-m", "hybridflow.cli.main", "status", "--configfile", "micro.yaml").stdout
     )
 
     output = clone.snakemake()
@@ -251,7 +251,7 @@ def test_fresh_clone_and_pull_trains_nothing(finished: Project, tmp_path: Path) 
     # What is neither stored nor published is named before anything runs
     (clone.path / "more.yaml").write_text("seeds: [0, 1]")
     status = clone.run(
-        sys.executable, "-m", "hybridflow.cli", "status", "--configfile", "micro.yaml", "more.yaml", check=False
+        sys.executable, "-m", "hybridflow.cli.main", "status", "--configfile", "micro.yaml", "more.yaml", check=False
     )
     assert "to be computed: baseline-seed1-" in status.stdout
 

@@ -1,6 +1,6 @@
 """The smallest DenseFlow that has every part: two scales, an augmentation, attention, BatchNorm, dequantization."""
 
-from hybridflow.config import CouplingSettings, DequantizationSettings, FlowSettings
+from hybridflow.config.experiment import CouplingSettings, DequantizationSettings, FlowSettings
 
 TINY_FLOW = FlowSettings(
     units=(2, 1),

@@ -21,9 +21,9 @@ import torch
 from checkout import Project, copy_project, write_dataset
 from standin import write_random_inception
 
-from hybridflow.data.cifar10 import SPLITS
-from hybridflow.digests import array_sha256
-from hybridflow.files import write_note
+from hybridflow.data.cifar10.layout import SPLITS
+from hybridflow.io.content_hash import array_sha256
+from hybridflow.io.files import write_note
 
 RESULTS = "results/micro"
 MODEL = f"{RESULTS}/baseline/seed0"
@@ -54,7 +54,7 @@ class Run:
 
 def _states(project: Project) -> None:
     """Two states of a training whose result is not there."""
-    from hybridflow.checkpoint import previous_state, save_resume_state
+    from hybridflow.models.checkpoint import previous_state, save_resume_state
 
     (weights,) = (project.path / "store").glob("baseline-*.safetensors")
     weights.unlink()
@@ -71,7 +71,7 @@ def _weights(project: Project) -> None:
 
 
 def _publish(project: Project) -> None:
-    project.run(sys.executable, "-m", "hybridflow.cli", "publish", "--configfile", "micro.yaml")
+    project.run(sys.executable, "-m", "hybridflow.cli.main", "publish", "--configfile", "micro.yaml")
 
 
 def _publish_without_cache(project: Project) -> None:

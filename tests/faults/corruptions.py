@@ -28,8 +28,18 @@ import numpy as np
 import torch
 from tiny import TINY_FLOW
 
-from hybridflow import growing, seal
-from hybridflow.checkpoint import (
+from hybridflow.config.experiment import ClassifierSettings, DatasetSettings, FidSettings
+from hybridflow.data.cifar10.layout import SPLITS, Cifar10Layout
+from hybridflow.data.images import load_images, load_labels
+from hybridflow.data.prepare import prepare_dataset
+from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, load_classifier, save_classifier
+from hybridflow.evaluation.extractors.inception import check_weights
+from hybridflow.evaluation.metrics.frechet import Moments, load_moments, save_moments
+from hybridflow.io import line_checksums as seal
+from hybridflow.io import resumable_array as growing
+from hybridflow.io.content_hash import array_sha256, digest
+from hybridflow.io.files import write_note
+from hybridflow.models.checkpoint import (
     check_content,
     check_key,
     load_flow,
@@ -38,22 +48,13 @@ from hybridflow.checkpoint import (
     save_checkpoint,
     save_resume_state,
 )
-from hybridflow.config import ClassifierSettings, DatasetSettings, FidSettings
-from hybridflow.data.cifar10 import SPLITS, Cifar10Layout
-from hybridflow.data.images import load_images, load_labels
-from hybridflow.data.prepare import prepare_dataset
-from hybridflow.digests import array_sha256, digest
-from hybridflow.errors import UserError
-from hybridflow.files import write_note
-from hybridflow.flows.denseflow import DenseFlow
-from hybridflow.metrics.classifier import CifarClassifier, load_classifier, save_classifier
-from hybridflow.metrics.frechet import Moments, load_moments, save_moments
-from hybridflow.metrics.inception import check_weights
-from hybridflow.nn.batchnorm import running_statistics
-from hybridflow.noise import GeneratorNoise
+from hybridflow.models.generators.denseflow import DenseFlow
+from hybridflow.models.layers.batchnorm import running_statistics
 from hybridflow.report.histories import read_whole_history
-from hybridflow.report.measurements import Measurement, read_record
-from hybridflow.report.paired import load_bpd
+from hybridflow.report.results import Measurement, read_record
+from hybridflow.report.tables.paired import load_bpd
+from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.noise import GeneratorNoise
 
 KEY = "0123456789ab"
 METADATA = {"key": KEY, "variant": "baseline", "seed": 0, "steps": 30, "flow": TINY_FLOW.model_dump(mode="json")}

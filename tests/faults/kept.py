@@ -7,8 +7,8 @@ from pathlib import Path
 
 from faults.moments import GROWING
 
-from hybridflow.checkpoint import load_resume_state, previous_state
-from hybridflow.errors import UserError
+from hybridflow.models.checkpoint import load_resume_state, previous_state
+from hybridflow.runtime.errors import UserError
 
 
 def kept(checkout: Path, stage: str) -> str:

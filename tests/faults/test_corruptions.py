@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from faults.corruptions import Kind, as_markdown, campaign, damage, try_kind
 
-from hybridflow.data.arrays import read_array
-from hybridflow.errors import UserError
-from hybridflow.files import NOTE_HASH, mend, read_note, write_note
-from hybridflow.metrics.frechet import Moments, load_moments, save_moments
+from hybridflow.evaluation.metrics.frechet import Moments, load_moments, save_moments
+from hybridflow.io.arrays import read_array
+from hybridflow.io.files import NOTE_HASH, mend, read_note, write_note
+from hybridflow.runtime.errors import UserError
 
 
 def test_nothing_damaged_is_used(tmp_path):

@@ -21,7 +21,7 @@ def published(finished, tmp_path_factory) -> Project:
     path = tmp_path_factory.mktemp("published") / "project"
     shutil.copytree(finished.path, path, symlinks=True)
     project = Project(path)
-    project.run(sys.executable, "-m", "hybridflow.cli", "publish", "--configfile", "micro.yaml")
+    project.run(sys.executable, "-m", "hybridflow.cli.main", "publish", "--configfile", "micro.yaml")
     return project
 
 

@@ -21,21 +21,21 @@ from PIL import Image
 from tiny import TINY_FLOW
 from torch import nn
 
-from hybridflow import cli
-from hybridflow.board import Board
-from hybridflow.checkpoint import load_resume_state, previous_state, save_checkpoint, save_resume_state
-from hybridflow.config import ClassifierSettings, DatasetSettings, SamplingSettings, load_settings
-from hybridflow.data.download import download
+from hybridflow.cli import main as cli
+from hybridflow.config.experiment import ClassifierSettings, DatasetSettings, SamplingSettings, load_settings
 from hybridflow.data.prepare import prepare_dataset
-from hybridflow.errors import UserError, WriteError
-from hybridflow.files import atomic_path, place, write_json
-from hybridflow.flows.denseflow import DenseFlow
-from hybridflow.growing import GrowingArray
-from hybridflow.metrics.classifier import CifarClassifier, save_classifier
-from hybridflow.metrics.frechet import Moments, save_moments
-from hybridflow.sample import sample_to_file, save_png
-from hybridflow.store import Entry, claim
-from hybridflow.train import train
+from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, save_classifier
+from hybridflow.evaluation.metrics.frechet import Moments, save_moments
+from hybridflow.evaluation.sampling import sample_to_file, save_png
+from hybridflow.io.download import download
+from hybridflow.io.files import atomic_path, place, write_json
+from hybridflow.io.resumable_array import GrowingArray
+from hybridflow.models.checkpoint import load_resume_state, previous_state, save_checkpoint, save_resume_state
+from hybridflow.models.generators.denseflow import DenseFlow
+from hybridflow.runtime.errors import UserError, WriteError
+from hybridflow.store.entries import Entry, claim
+from hybridflow.training.board import Board
+from hybridflow.training.loop import train
 from hybridflow.training.state import Job
 
 CPU = torch.device("cpu")
@@ -216,7 +216,7 @@ def test_without_room_for_the_checkpoint_the_last_state_stays(disk, tmp_path, un
         disk.fill()
         save_checkpoint(*arguments)
 
-    monkeypatch.setattr("hybridflow.train.save_checkpoint", full)
+    monkeypatch.setattr("hybridflow.training.loop.save_checkpoint", full)
     with pytest.raises(WriteError, match=re.escape(f"cannot write {work.checkpoint}: {FULL}")):
         train(work, images(), CPU)
     assert work.resume.exists()
@@ -247,7 +247,7 @@ def test_tensorboards_writing_threads_show_no_traceback(tmp_path):
     script = """
 import resource, sys
 from pathlib import Path
-from hybridflow.board import Board
+from hybridflow.training.board import Board
 board = Board(Path(sys.argv[1]), 0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # refuses a write as a full disk does
 for step in range(4000):
@@ -351,9 +351,9 @@ def test_a_size_limit_is_named_like_a_full_disk(tmp_path):
 import resource, sys
 from pathlib import Path
 import numpy as np
-from hybridflow.errors import UserError
-from hybridflow.growing import GrowingArray
-from hybridflow.files import write_json
+from hybridflow.runtime.errors import UserError
+from hybridflow.io.resumable_array import GrowingArray
+from hybridflow.io.files import write_json
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 for call in (lambda p: GrowingArray(p, (100, 100), np.uint8, {}), lambda p: write_json(p, "x" * 9999)):
     try:

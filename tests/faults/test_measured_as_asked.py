@@ -13,14 +13,14 @@ import torch
 from checkout import MICRO, ROOT, Project
 from tiny import TINY_FLOW
 
-from hybridflow.checkpoint import load_flow, save_checkpoint
-from hybridflow.config import Settings, load_settings
-from hybridflow.errors import UserError
-from hybridflow.files import write_note
-from hybridflow.flows.denseflow import DenseFlow
-from hybridflow.nn.batchnorm import has_statistics
-from hybridflow.noise import GeneratorNoise
+from hybridflow.config.experiment import Settings, load_settings
+from hybridflow.io.files import write_note
+from hybridflow.models.checkpoint import load_flow, save_checkpoint
+from hybridflow.models.generators.denseflow import DenseFlow
+from hybridflow.models.layers.batchnorm import has_statistics
 from hybridflow.report.asked import check_asked
+from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.noise import GeneratorNoise
 
 
 def saved(path: Path, flow: DenseFlow) -> Path:

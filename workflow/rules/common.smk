@@ -6,12 +6,13 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 try:
-    from hybridflow import config as hf_config, store as hf_store
+    from hybridflow.config import experiment as hf_config
+    from hybridflow.store import entries as hf_store
     from hybridflow.data.fingerprint import content_hash
-    from hybridflow.devices import gpus_claimed
-    from hybridflow.disk import check_room
-    from hybridflow.errors import UserError
-    from hybridflow.locks import claim_run
+    from hybridflow.runtime.devices import gpus_claimed
+    from hybridflow.io.disk_errors import check_room
+    from hybridflow.runtime.errors import UserError
+    from hybridflow.io.locks import claim_run
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"the Python that runs snakemake ({sys.executable}) has no module {error.name!r}; "

@@ -2,8 +2,8 @@
 
 from itertools import product
 
-from hybridflow.files import read_note
-from hybridflow.job import workflow_job
+from hybridflow.io.files import read_note
+from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
     import pandas as pd

@@ -2,13 +2,13 @@
 
 from itertools import product
 
-from hybridflow.files import read_note
-from hybridflow.job import workflow_job
+from hybridflow.io.files import read_note
+from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
     from hybridflow.report.asked import check_asked
-    from hybridflow.report.measurements import VariantInfo
-    from hybridflow.report.table import write_table
+    from hybridflow.report.results import VariantInfo
+    from hybridflow.report.tables.table import write_table
 
     models = list(product(settings.variants, settings.seeds))  # the order of the rule's inputs
     likelihoods = dict(zip(models, snakemake.input.likelihoods, strict=True))

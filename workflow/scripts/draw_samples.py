@@ -2,10 +2,10 @@
 
 from itertools import product
 
-from hybridflow.job import workflow_job
+from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.report.figures import draw_samples
+    from hybridflow.report.figures.draw import draw_samples
 
     samples = dict(zip(product(settings.variants, settings.seeds), snakemake.input, strict=True))
     panels = [

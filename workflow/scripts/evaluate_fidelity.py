@@ -1,11 +1,11 @@
 """Frechet distances between a model's sets of samples and the dataset, from their feature statistics."""
 
-from hybridflow.files import read_note, write_note
-from hybridflow.job import workflow_job
+from hybridflow.io.files import read_note, write_note
+from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.metrics.classifier import load_classifier
-    from hybridflow.metrics.fidelity import measure_fidelity
+    from hybridflow.evaluation.extractors.cifar_classifier import load_classifier
+    from hybridflow.evaluation.fidelity import measure_fidelity
 
     accuracy = None
     if snakemake.input.classifier:

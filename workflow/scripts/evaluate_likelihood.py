@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from hybridflow.files import write_note
-from hybridflow.job import torch_job
+from hybridflow.io.files import write_note
+from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
-    from hybridflow.checkpoint import check_model, load_flow
     from hybridflow.data.images import load_images, split_holdout
-    from hybridflow.metrics.likelihood import evaluate_likelihood, round_trip_error
+    from hybridflow.evaluation.likelihood import evaluate_likelihood, round_trip_error
+    from hybridflow.models.checkpoint import check_model, load_flow
 
     likelihood = settings.evaluation.likelihood
     check_model(Path(snakemake.input.checkpoint), snakemake.wildcards.variant, int(snakemake.wildcards.seed))

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from hybridflow.job import workflow_job
+from hybridflow.jobs import workflow_job
 
 weights = Path(snakemake.output.weights)
 
 with workflow_job(snakemake, lock=weights.with_name(f".{weights.name}.lock")) as settings:
-    from hybridflow.metrics.inception import fetch_inception_weights
+    from hybridflow.evaluation.extractors.inception import fetch_inception_weights
 
     fetch_inception_weights(settings.evaluation.fid, weights)

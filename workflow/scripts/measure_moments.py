@@ -2,18 +2,18 @@
 
 import sys
 
-from hybridflow.files import place, read_note, sha256_file
-from hybridflow.job import job_device, workflow_job
-from hybridflow.store import claim, moments_entry
+from hybridflow.io.files import place, read_note, sha256_file
+from hybridflow.jobs import job_device, workflow_job
+from hybridflow.store.entries import claim, moments_entry
 
 name, weights = snakemake.wildcards.extractor, snakemake.input.weights
 
 with workflow_job(snakemake) as settings:
     from hybridflow.data.images import load_images
-    from hybridflow.metrics.classifier import ClassCounter, ClassifierExtractor, load_classifier
-    from hybridflow.metrics.features import compute_moments
-    from hybridflow.metrics.frechet import load_moments, save_moments
-    from hybridflow.metrics.inception import check_weights, load_inception
+    from hybridflow.evaluation.extractors.base import compute_moments
+    from hybridflow.evaluation.extractors.cifar_classifier import ClassCounter, ClassifierExtractor, load_classifier
+    from hybridflow.evaluation.extractors.inception import check_weights, load_inception
+    from hybridflow.evaluation.metrics.frechet import load_moments, save_moments
 
     if name == "inception":
         check_weights(settings.evaluation.fid, weights)

@@ -1,16 +1,16 @@
 """Measures FD-CIFAR of the test images, of as many of them as a set of samples has, and of corrupted ones."""
 
-from hybridflow.files import write_note
-from hybridflow.job import torch_job
+from hybridflow.io.files import write_note
+from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
     import pandas as pd
 
     from hybridflow.data.images import load_images
-    from hybridflow.metrics.classifier import ClassifierExtractor, load_classifier
-    from hybridflow.metrics.frechet import load_moments
-    from hybridflow.metrics.ruler import RULER_COLUMNS, measure_floor, measure_ruler
-    from hybridflow.report.table import write_csv
+    from hybridflow.evaluation.calibration import RULER_COLUMNS, measure_floor, measure_ruler
+    from hybridflow.evaluation.extractors.cifar_classifier import ClassifierExtractor, load_classifier
+    from hybridflow.evaluation.metrics.frechet import load_moments
+    from hybridflow.report.tables.table import write_csv
 
     extractor = ClassifierExtractor(load_classifier(snakemake.input.classifier, device)[0], device)
     train, test = (load_moments(path)[0] for path in (snakemake.input.train, snakemake.input.test))

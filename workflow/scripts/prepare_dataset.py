@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hybridflow.data.prepare import prepare_dataset
-from hybridflow.job import workflow_job
+from hybridflow.jobs import workflow_job
 
 directory = Path(snakemake.output.manifest).parent
 

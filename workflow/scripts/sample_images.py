@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from hybridflow.files import write_note
-from hybridflow.job import torch_job
+from hybridflow.io.files import write_note
+from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
-    from hybridflow.checkpoint import check_model, load_flow
-    from hybridflow.sample import sample_to_file
+    from hybridflow.evaluation.sampling import sample_to_file
+    from hybridflow.models.checkpoint import check_model, load_flow
 
     check_model(Path(snakemake.input.checkpoint), snakemake.wildcards.variant, int(snakemake.wildcards.seed))
     flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)

@@ -2,14 +2,14 @@
 
 import sys
 
-from hybridflow.errors import UserError
-from hybridflow.files import mend, place
-from hybridflow.job import job_device, workflow_job
-from hybridflow.store import claim, classifier_entry
+from hybridflow.io.files import mend, place
+from hybridflow.jobs import job_device, workflow_job
+from hybridflow.runtime.errors import UserError
+from hybridflow.store.entries import claim, classifier_entry
 
 with workflow_job(snakemake) as settings:
     from hybridflow.data.images import load_images, load_labels
-    from hybridflow.metrics.classifier import load_classifier, save_classifier, train_classifier
+    from hybridflow.evaluation.extractors.cifar_classifier import load_classifier, save_classifier, train_classifier
 
     entry = classifier_entry(settings, snakemake.params.dataset)
     stored, resume = entry.file(".safetensors"), entry.file(".resume")

@@ -3,16 +3,16 @@
 import sys
 from pathlib import Path
 
-from hybridflow.files import place
-from hybridflow.job import several_devices, workflow_job
-from hybridflow.store import claim, variant_entry
+from hybridflow.io.files import place
+from hybridflow.jobs import several_devices, workflow_job
+from hybridflow.store.entries import claim, variant_entry
 
 variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.checkpoint import check_content, check_key, read_metadata, remove_resume_state
-    from hybridflow.launch import train_on
+    from hybridflow.models.checkpoint import check_content, check_key, read_metadata, remove_resume_state
     from hybridflow.report.histories import read_whole_history
+    from hybridflow.training.launch import train_on
     from hybridflow.training.state import Job
 
     entry = variant_entry(settings, variant, seed, snakemake.params.dataset)

@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hybridflow.config import DatasetSettings
-from hybridflow.data.cifar10 import CIFAR10, SPLITS
+from hybridflow.config.experiment import DatasetSettings
+from hybridflow.data.cifar10.layout import CIFAR10, SPLITS
 from hybridflow.data.listing import list_images
-from hybridflow.errors import UserError, WriteError
-from hybridflow.files import read_json, sha256_file, sha256_json, write_text
-from hybridflow.progress import Progress
+from hybridflow.io.files import read_json, sha256_file, sha256_json, write_text
+from hybridflow.runtime.errors import UserError, WriteError
+from hybridflow.runtime.progress import Progress
 
 
 def content_hash(settings: DatasetSettings, cache: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hybridflow.errors import UserError
+from hybridflow.runtime.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 EXACT_MODES = ("RGB", "L", "1", "P")  # these become RGB without loss; grey by replication

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hybridflow.data.arrays import read_array
-from hybridflow.digests import array_sha256
-from hybridflow.errors import UserError
-from hybridflow.files import mend, read_note
+from hybridflow.io.arrays import read_array
+from hybridflow.io.content_hash import array_sha256
+from hybridflow.io.files import mend, read_note
+from hybridflow.runtime.errors import UserError
 
 
 def load_images(path: str | Path) -> np.ndarray:

@@ -6,7 +6,7 @@ import os
 import unicodedata
 from pathlib import Path
 
-from hybridflow.errors import UserError
+from hybridflow.runtime.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 

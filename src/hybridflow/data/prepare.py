@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from hybridflow.config import DatasetSettings
-from hybridflow.data.archives import unusable
-from hybridflow.data.arrays import ArrayWriter
-from hybridflow.data.cifar10 import CIFAR10, SPLITS, Cifar10Layout
-from hybridflow.data.decode import Part, read_cifar10
-from hybridflow.data.fetch import fetch_cifar10, origin
+from hybridflow.config.experiment import DatasetSettings
+from hybridflow.data.cifar10.archives import unusable
+from hybridflow.data.cifar10.decode import Part, read_cifar10
+from hybridflow.data.cifar10.fetch import fetch_cifar10, origin
+from hybridflow.data.cifar10.layout import CIFAR10, SPLITS, Cifar10Layout
 from hybridflow.data.folder import read_image
 from hybridflow.data.listing import list_images
-from hybridflow.errors import UserError
-from hybridflow.files import atomic_path, write_note
-from hybridflow.progress import Progress
+from hybridflow.io.arrays import ArrayWriter
+from hybridflow.io.files import atomic_path, write_note
+from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.progress import Progress
 
 CHUNK = 1000  # images decoded between two writes
 

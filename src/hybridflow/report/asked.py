@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hybridflow.config import Settings
-from hybridflow.data.cifar10 import CIFAR10
-from hybridflow.errors import UserError
-from hybridflow.files import mend
-from hybridflow.report.measurements import Key, read_record
+from hybridflow.config.experiment import Settings
+from hybridflow.data.cifar10.layout import CIFAR10
+from hybridflow.io.files import mend
+from hybridflow.report.results import Key, read_record
+from hybridflow.runtime.errors import UserError
 
 
 def check_asked(

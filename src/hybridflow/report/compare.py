@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from hybridflow.config import ROUNDING_ALONE
-from hybridflow.data.arrays import read_array
+from hybridflow.config.experiment import ROUNDING_ALONE
 from hybridflow.data.images import check_array
-from hybridflow.errors import UserError
-from hybridflow.files import mend, read_json, sha256_file
-from hybridflow.keys import WITHOUT_EFFECT
+from hybridflow.io.arrays import read_array
+from hybridflow.io.files import mend, read_json, sha256_file
+from hybridflow.runtime.errors import UserError
+from hybridflow.store.keys import WITHOUT_EFFECT
 
 CIRCUMSTANCES = ("software", "hardware", "git")
 """Parts of provenance.json that may differ between two runs of the same experiment."""

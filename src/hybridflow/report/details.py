@@ -10,17 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from hybridflow.checkpoint import read_metadata
-from hybridflow.config import Settings
-from hybridflow.errors import UserError
-from hybridflow.files import read_note, write_text
-from hybridflow.metrics.classifier import CLASS_NAMES
-from hybridflow.report.classes import class_shares, class_table
-from hybridflow.report.costs import cost_table, describe_machine
-from hybridflow.report.markup import MISSING, escape_markdown, markdown_table
-from hybridflow.report.measurements import Key, Protocol, read_measurements
-from hybridflow.report.paired import load_bpd, paired_table, pairs_of
-from hybridflow.report.table import write_csv
+from hybridflow.config.experiment import Settings
+from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
+from hybridflow.io.files import read_note, write_text
+from hybridflow.models.checkpoint import read_metadata
+from hybridflow.report.results import Key, Protocol, read_measurements
+from hybridflow.report.tables.classes import class_shares, class_table
+from hybridflow.report.tables.costs import cost_table, describe_machine
+from hybridflow.report.tables.paired import load_bpd, paired_table, pairs_of
+from hybridflow.report.tables.render import MISSING, escape_markdown, markdown_table
+from hybridflow.report.tables.table import write_csv
+from hybridflow.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from hybridflow.errors import UserError
-from hybridflow.files import mend
-from hybridflow.seal import FIELD, open_lines
+from hybridflow.io.files import mend
+from hybridflow.io.line_checksums import FIELD, open_lines
+from hybridflow.runtime.errors import UserError
 
 
 def read_history(path: str | Path, key: str | None = None) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def read_history(path: str | Path, key: str | None = None) -> pd.DataFrame:
 
     Raises:
         UserError: the file cannot be read, a line is not a JSON object with ``step`` and ``images`` or does not have
-            its checksum (:mod:`hybridflow.seal`), or there is none.
+            its checksum (:mod:`hybridflow.io.line_checksums`), or there is none.
     """
     rows = {}
     try:

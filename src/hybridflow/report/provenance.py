@@ -17,9 +17,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hybridflow.config import Settings
-from hybridflow.errors import UserError
-from hybridflow.files import write_json
+from hybridflow.config.experiment import Settings
+from hybridflow.io.files import write_json
+from hybridflow.runtime.errors import UserError
 
 PACKAGE = "hybridflow"
 # An absolute path in a text: optional file:// or host:, optional ~user, then folders, then the last name (kept).

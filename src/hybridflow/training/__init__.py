@@ -1,1 +1,1 @@
-"""Parts of the training of one variant; :mod:`hybridflow.train` is the loop."""
+"""Parts of the training of one variant; :mod:`hybridflow.training.loop` is the loop."""

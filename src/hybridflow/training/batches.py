@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridflow.config import TrainingSettings
+from hybridflow.config.experiment import TrainingSettings
 from hybridflow.data.augment import augment
-from hybridflow.data.feeding import ImagesOnDevice, ImagesOnHost
-from hybridflow.errors import UserError
-from hybridflow.replicas import ALONE, Replicas
-from hybridflow.seeding import derive_seed
+from hybridflow.runtime.distributed import ALONE, Replicas
+from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.seeding import derive_seed
+from hybridflow.training.feeding import ImagesOnDevice, ImagesOnHost
 
 
 class Batches:

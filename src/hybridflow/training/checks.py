@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from hybridflow.errors import UserError
+from hybridflow.runtime.errors import UserError
 from hybridflow.training.state import Job, State
 
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hybridflow.board import Board
-from hybridflow.disk import writing
-from hybridflow.files import write_text
-from hybridflow.seal import Seal, open_lines
+from hybridflow.io.disk_errors import writing
+from hybridflow.io.files import write_text
+from hybridflow.io.line_checksums import Seal, open_lines
+from hybridflow.training.board import Board
 
 
 class History:
@@ -20,7 +20,7 @@ class History:
     rows: figures of earlier steps are no reason to stop a training.
 
     Args:
-        path: the JSONL file; its rows are sealed (:mod:`hybridflow.seal`).
+        path: the JSONL file; its rows are sealed (:mod:`hybridflow.io.line_checksums`).
         monitor: folder for TensorBoard.
         step: where training starts or continues.
         key: of the training.

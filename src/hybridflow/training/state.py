@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybridflow.checkpoint import load_weights, read_metadata, read_tensors
-from hybridflow.config import DiscriminatorSettings, OptimizerSettings, Variant
-from hybridflow.discriminators import build_discriminator
-from hybridflow.ema import ExponentialMovingAverage
-from hybridflow.flows import build_flow
-from hybridflow.flows.base import Flow
-from hybridflow.nn.batchnorm import share_statistics
-from hybridflow.seeding import derive_seed
+from hybridflow.config.experiment import DiscriminatorSettings, OptimizerSettings, Variant
+from hybridflow.models.checkpoint import load_weights, read_metadata, read_tensors
+from hybridflow.models.discriminators.registry import build_discriminator
+from hybridflow.models.generators.base import Flow
+from hybridflow.models.generators.registry import build_flow
+from hybridflow.models.layers.batchnorm import share_statistics
+from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
+from hybridflow.training.ema import ExponentialMovingAverage
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Job:
     """One training: what, from where, where to.
 
     Attributes:
-        variant, seed, key: the settings, the seed, and the key of both (hybridflow.keys).
+        variant, seed, key: the settings, the seed, and the key of both (hybridflow.store.keys).
         parent: checkpoint to start from, or None.
         checkpoint, history, resume: files of the store to write.
         monitor: folder for TensorBoard scalars and sample grids.

@@ -33,7 +33,7 @@ def asked():
 
 
 def fake(module):
-    """Replaces ``claim_devices`` of :mod:`hybridflow.devices`."""
+    """Replaces ``claim_devices`` of :mod:`hybridflow.runtime.devices`."""
     claim = module.claim_devices
 
     @contextmanager
@@ -61,7 +61,7 @@ class Finder:
     """Lets :func:`fake` change the module as soon as it is imported."""
 
     def find_spec(self, name, path, target=None):
-        if name != "hybridflow.devices":
+        if name != "hybridflow.runtime.devices":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

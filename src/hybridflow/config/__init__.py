@@ -1,0 +1,1 @@
+"""The experiment's settings. Nothing here imports torch."""

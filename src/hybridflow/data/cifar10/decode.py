@@ -1,0 +1,162 @@
+"""CIFAR-10's batches from any of its archives: official pickles, official binaries, npm's PNGs."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hybridflow.data.cifar10.archives import read_members, unusable
+from hybridflow.data.cifar10.layout import TRAIN_BATCHES, Cifar10Layout
+from hybridflow.data.cifar10.pickles import load_arrays
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a split; ``images`` (n, 3, 32, 32) uint8 and ``labels`` (n,) int64, if it has them."""
+
+    split: str
+    start: int
+    images: np.ndarray | None
+    labels: np.ndarray | None
+
+
+Decoded = tuple[np.ndarray | None, np.ndarray | None]
+
+
+def _labels(values: Any, count: int) -> np.ndarray:
+    labels = np.asarray(values)
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"it must hold {count} whole numbers as labels")
+    if labels.min() < 0 or labels.max() > 9:
+        raise ValueError("its labels must lie between 0 and 9")
+    return labels.astype(np.int64)
+
+
+def _decode_pickle(content: bytes, count: int) -> Decoded:
+    batch = load_arrays(content)
+    if not isinstance(batch, dict):
+        raise ValueError("it must hold a dictionary")
+    data, labels = (batch.get(key, batch.get(key.decode())) for key in (b"data", b"labels"))
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (count, 3072):
+        raise ValueError(f"its `data` must be {count} x 3072 bytes")
+    return data.reshape(count, 3, 32, 32), _labels(labels, count)
+
+
+def _decode_binary(content: bytes, count: int) -> Decoded:
+    if len(content) != count * 3073:
+        raise ValueError(f"it has {len(content)} bytes instead of {count * 3073}")
+    rows = np.frombuffer(content, np.uint8).reshape(count, 3073)
+    return rows[:, 1:].reshape(count, 3, 32, 32), _labels(rows[:, 0], count)
+
+
+def _decode_png(content: bytes, count: int) -> Decoded:
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            # The size is checked before anything is unpacked.
+            if image.size != (1024, count) or image.mode != "RGB":
+                raise ValueError(f"it is a {image.mode} image of {image.size} pixels instead of RGB, (1024, {count})")
+            pixels = np.asarray(image)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error)) from None
+    return pixels.reshape(count, 32, 32, 3).transpose(0, 3, 1, 2), None
+
+
+def _decode_json(content: bytes, count: int) -> Decoded:
+    return None, _labels(json.loads(content), count)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of an archive: which images it holds and how to read them."""
+
+    split: str
+    start: int
+    count: int
+    decode: Callable[[bytes, int], Decoded]
+
+
+def _archive_formats(layout: Cifar10Layout) -> dict[str, dict[str, _File]]:
+    """For every archive's folder name, the files that must be in it."""
+
+    def batches(suffix: str, decode: Callable[[bytes, int], Decoded]) -> dict[str, _File]:
+        n = layout.batch_images
+        files = {f"data_batch_{i + 1}{suffix}": _File("train", i * n, n, decode) for i in range(TRAIN_BATCHES)}
+        return files | {f"test_batch{suffix}": _File("test", 0, n, decode)}
+
+    labels = {f"{split}_lables.json": _File(split, 0, count, _decode_json) for split, count in layout.counts.items()}
+    return {
+        "cifar-10-batches-py": batches("", _decode_pickle),
+        "cifar-10-batches-bin": batches(".bin", _decode_binary),
+        "package": batches(".png", _decode_png) | labels,
+    }
+
+
+def read_cifar10(path: Path, layout: Cifar10Layout) -> Iterator[Part]:
+    """Decodes an archive of CIFAR-10, or a directory that holds the content of one.
+
+    Args:
+        path: the official Python or binary archive, the npm tarball, or what either unpacks to.
+        layout: how many images there must be.
+
+    Yields:
+        Every piece once, in the archive's order.
+
+    Raises:
+        UserError: the archive is damaged, incomplete, hostile or something else.
+    """
+    formats = _archive_formats(layout)
+    missing: set[str] = set()
+    folder: str | None = None
+    for name, content in _contents(path, formats, layout):
+        part_folder, _, file_name = name.rpartition("/")
+        if folder is None:
+            folder, missing = part_folder, set(formats[part_folder])
+        if part_folder != folder:
+            continue  # an archive with several layouts: the first one counts
+        file = formats[folder][file_name]
+        try:
+            images, labels = file.decode(content, file.count)
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise unusable(path, f"{file_name} in it cannot be read ({error})") from None
+        missing.discard(file_name)
+        yield Part(file.split, file.start, images, labels)
+    if folder is None:
+        raise unusable(path, f"it holds none of CIFAR-10's folders ({', '.join(formats)})")
+    if missing:
+        raise unusable(path, f"it lacks {', '.join(sorted(missing))}")
+
+
+def _contents(path: Path, formats: dict[str, dict[str, _File]], layout: Cifar10Layout) -> Iterator[tuple[str, bytes]]:
+    limit = layout.member_limit
+    if path.is_dir():
+        yield from _directory(path, formats, limit)
+        return
+    names = {f"{folder}/{name}": limit for folder, files in formats.items() for name in files}
+    yield from read_members(path, names, total=8 * limit)
+
+
+def _directory(path: Path, formats: dict[str, dict[str, _File]], limit: int) -> Iterator[tuple[str, bytes]]:
+    """The files of the first layout of which any is there, in the directory or in its usual folder."""
+    for folder, files in formats.items():
+        for place in (path / folder, path):
+            if not any((place / name).is_file() for name in files):
+                continue
+            for name in files:
+                file = place / name
+                if not file.is_file():
+                    continue
+                if file.stat().st_size > limit:
+                    raise unusable(file, f"it has {file.stat().st_size} bytes, more than the {limit} expected")
+                try:
+                    content = file.read_bytes()
+                except OSError as error:
+                    raise unusable(file, error.strerror or str(error)) from None
+                yield f"{folder}/{name}", content
+            return

@@ -1,0 +1,167 @@
+"""pytorch-fid's Inception network as a feature extractor, with weights that are verified.
+
+Only the weights file that pytorch-fid publishes gives numbers that may be called FID. Another file of
+the same layout can be named in the configuration, for tests and offline trials; the extractor's name
+then says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hybridflow.config.experiment import FidSettings
+from hybridflow.io.download import DownloadError, download
+from hybridflow.io.files import mend, place, sha256_file
+from hybridflow.runtime.errors import UserError
+from hybridflow.store.keys import INCEPTION_SHA256
+
+WEIGHTS_BYTES = 95_628_359
+OFFICIAL_NAME = "inception"
+HELP = "set `evaluation.fid.weights` to a copy of the file, or `evaluation.fid.enabled: false` to go without FID"
+_building = threading.Lock()
+
+
+def weights_url() -> str:
+    """Address of the weights, as the installed pytorch-fid names it."""
+    from pytorch_fid.inception import FID_WEIGHTS_URL
+
+    return FID_WEIGHTS_URL
+
+
+def is_official(path: str | Path) -> bool:
+    """Whether the file is the one that FID is defined with, by size and SHA-256."""
+    path = Path(path)
+    return path.stat().st_size == WEIGHTS_BYTES and sha256_file(path) == INCEPTION_SHA256
+
+
+def extractor_name(path: str | Path) -> str:
+    """``inception`` for the official weights, otherwise ``inception-standin-`` and the hash's start.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        return OFFICIAL_NAME if is_official(path) else f"inception-standin-{sha256_file(path)[:8]}"
+    except OSError as error:
+        raise UserError(f"cannot read the Inception weights {path}: {error.strerror}; {HELP}.") from None
+
+
+def fetch_inception_weights(settings: FidSettings, target: str | Path) -> Path:
+    """Puts the weights file at ``target``.
+
+    It comes from ``settings.weights`` if that is given, otherwise from pytorch-fid's address. A file
+    named by path is taken as it is, since the user may want a stand-in on purpose; whatever comes
+    from an address must have the official hash.
+
+    Raises:
+        UserError: it cannot be had; the sentence says how to supply it or do without.
+    """
+    target = Path(target)
+    source = settings.weights
+    if source is not None and "://" not in source:
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise UserError(f"config: `evaluation.fid.weights` is {source!r}, which is not a file; {HELP}.")
+        try:
+            place(path, target)
+        except OSError as error:
+            raise UserError(f"cannot copy the Inception weights {path} to {target}: {error.strerror}.") from None
+        return target
+    url = source or weights_url()
+    try:
+        return download(url, target, sha256=INCEPTION_SHA256, label="Inception weights")
+    except DownloadError as error:
+        raise UserError(f"the Inception weights cannot be fetched from {url}: {error.reason}; {HELP}.") from None
+
+
+def check_weights(settings: FidSettings, path: str | Path) -> None:
+    """Makes sure that a fetched file is still the one that was asked for: the official one, or the user's own.
+
+    Raises:
+        UserError: it is not.
+    """
+    source = settings.weights
+    if source is None or "://" in source:
+        sound = is_official(path)
+    else:
+        own = Path(source).expanduser()
+        sound = not own.is_file() or sha256_file(own) == sha256_file(path)
+    if not sound:
+        raise UserError(f"the Inception weights {path} are damaged (they are not what was fetched); {mend(path)}.")
+
+
+class InceptionExtractor:
+    """Features of pytorch-fid's InceptionV3, from the bytes of an image.
+
+    Pixels are divided by 255, as torchvision's ToTensor does with PNG files in pytorch-fid; the
+    network itself resizes to 299x299 and maps to [-1, 1].
+
+    Args:
+        network: a ``pytorch_fid.inception.InceptionV3`` with one output block.
+        name: see :func:`extractor_name`.
+        dimensions: length of a feature vector.
+    """
+
+    def __init__(self, network: nn.Module, name: str, dimensions: int) -> None:
+        self.network, self.name, self.dimensions = network.eval(), name, dimensions
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 on the network's device -> (N, D) float32."""
+        features = self.network(images.float().div(255))[0]  # (N, D, h, w); h = w = 1 for D = 2048
+        return F.adaptive_avg_pool2d(features, 1).flatten(1)
+
+
+def load_inception(path: str | Path, device: torch.device | str, dimensions: int = 2048) -> InceptionExtractor:
+    """Builds the network from a weights file; never goes to the network.
+
+    Args:
+        path: what :func:`fetch_inception_weights` wrote.
+        device: where the network runs.
+        dimensions: 2048 (pool3, the one FID uses), or 768, 192 or 64 of an earlier layer.
+
+    Raises:
+        UserError: the file cannot be read or does not hold these weights.
+    """
+    from pytorch_fid.inception import InceptionV3
+
+    name = extractor_name(path)
+    malformed = UserError(f"{path} does not hold the weights of pytorch-fid's Inception network; {HELP}.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch.load raises nearly anything on a damaged file
+        raise malformed from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise malformed
+    try:
+        with _weights(state):
+            network = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[dimensions]])
+    except RuntimeError:  # missing, unknown or misshapen entries
+        raise malformed from None
+    # Half as fast again on a CPU; features move by rounding alone.
+    return InceptionExtractor(network.to(device, memory_format=torch.channels_last), name, dimensions)
+
+
+@contextmanager
+def _weights(state: dict[str, Tensor]) -> Iterator[None]:
+    """While this lasts, pytorch-fid's constructor gets ``state`` where it would download a file.
+
+    Its constructor has no argument for the weights. Replacing the one function that fetches them
+    keeps its network definition, and any later mend of it, as the single one in use.
+    """
+    from pytorch_fid import inception
+
+    with _building:
+        fetch = inception.load_state_dict_from_url
+        inception.load_state_dict_from_url = lambda *_, **__: state
+        try:
+            yield
+        finally:
+            inception.load_state_dict_from_url = fetch

@@ -1,0 +1,1 @@
+"""Metrics on features, one a file."""

@@ -1,0 +1,149 @@
+"""Moments of feature vectors and the Frechet distance between two of them, in float64."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+
+from hybridflow.io.files import atomic_path, mend
+from hybridflow.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sample mean and covariance of ``count`` feature vectors.
+
+    Attributes:
+        mean: (D,) float64.
+        covariance: (D, D) float64, unbiased (divided by ``count - 1``).
+        count: number of vectors.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    count: int
+
+
+class MomentAccumulator:
+    """Sums a stream of feature batches into :class:`Moments`.
+
+    The first batch's mean is subtracted from every vector before squares are summed: without that the
+    covariance of features far from zero would be the small difference of two large numbers.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._shift: np.ndarray | None = None
+
+    def update(self, features: np.ndarray) -> None:
+        """Adds a batch.
+
+        Args:
+            features: (N, D), any real dtype.
+
+        Raises:
+            ValueError: not two-dimensional, of another dimension than before, or not finite.
+        """
+        features = np.asarray(features, dtype=np.float64)
+        if features.ndim != 2:
+            raise ValueError(f"features must have shape (N, D), got {features.shape}")
+        if not np.isfinite(features).all():
+            raise ValueError(f"features hold non-finite values (among vectors {self.count} and following)")
+        if len(features) == 0:
+            return
+        if self._shift is None:
+            self._shift = features.mean(axis=0)
+            self._sum = np.zeros(features.shape[1])
+            self._products = np.zeros((features.shape[1], features.shape[1]))
+        elif features.shape[1] != len(self._shift):
+            raise ValueError(f"features have {features.shape[1]} dimensions, those before had {len(self._shift)}")
+        shifted = features - self._shift
+        self._sum += shifted.sum(axis=0)
+        self._products += shifted.T @ shifted
+        self.count += len(features)
+
+    def moments(self) -> Moments:
+        """The moments of everything that was added.
+
+        Raises:
+            ValueError: fewer than two vectors were added.
+        """
+        if self._shift is None or self.count < 2:
+            raise ValueError(f"a covariance needs at least 2 feature vectors, got {self.count}")
+        offset = self._sum / self.count
+        covariance = (self._products - self.count * np.outer(offset, offset)) / (self.count - 1)
+        return Moments(self._shift + offset, covariance, self.count)
+
+
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """Squared Frechet (2-Wasserstein) distance of the Gaussians with these moments (arXiv 1706.08500, eq. 6).
+
+    |m_a - m_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)). With a factor R of A = R R^T, the last trace is
+    the sum of the square roots of the eigenvalues of the symmetric R^T B R. That needs two symmetric
+    eigenvalue problems and no matrix square root, and singular covariances (fewer vectors than
+    dimensions) are no special case.
+
+    Returns:
+        The distance, in squared units of the features. Rounding can make the distance of equal
+        distributions a negative number of the size of 1e-12 of the traces; it is returned as 0.
+
+    Raises:
+        ValueError: dimensions differ, a count is below 2, or a number is not finite.
+    """
+    for moments in (a, b):
+        dimensions = moments.mean.shape
+        if len(dimensions) != 1 or moments.covariance.shape != dimensions * 2:
+            raise ValueError(f"moments have mean {dimensions} and covariance {moments.covariance.shape}")
+        if moments.count < 2:
+            raise ValueError(f"a covariance needs at least 2 feature vectors, got {moments.count}")
+        if not (np.isfinite(moments.mean).all() and np.isfinite(moments.covariance).all()):
+            raise ValueError("moments hold non-finite values")
+    if a.mean.shape != b.mean.shape:
+        raise ValueError(f"moments of {len(a.mean)} and of {len(b.mean)} dimensions cannot be compared")
+    mean_a, mean_b = a.mean.astype(np.float64), b.mean.astype(np.float64)
+    cov_a, cov_b = a.covariance.astype(np.float64), b.covariance.astype(np.float64)
+    values, vectors = linalg.eigh(cov_a, driver="evd")
+    root = vectors * np.sqrt(np.clip(values, 0, None))  # A = root root^T
+    eigenvalues = linalg.eigvalsh(root.T @ cov_b @ root)
+    cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
+    difference = mean_a - mean_b
+    distance = difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * cross
+    return max(float(distance), 0.0)
+
+
+def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any]) -> None:
+    """Writes moments to an .npz file, atomically.
+
+    Args:
+        settings: what the numbers are (extractor, split, ...), kept in the file as JSON.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.savez(
+            handle,
+            mean=moments.mean,
+            covariance=moments.covariance,
+            count=np.int64(moments.count),
+            settings=np.array(json.dumps(settings, sort_keys=True, allow_nan=False)),
+        )
+
+
+def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:
+    """Reads what :func:`save_moments` wrote: the moments and their settings. The format has a CRC-32 of each array.
+
+    Raises:
+        UserError: the file cannot be read or is not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            moments = Moments(content["mean"], content["covariance"], int(content["count"]))
+            settings = json.loads(str(content["settings"]))
+    except OSError as error:
+        raise UserError(f"cannot read the feature statistics {path}: {error.strerror or error}.") from None
+    except Exception:  # numpy and zipfile raise nearly anything on a damaged file
+        raise UserError(f"{path} is not a file of feature statistics, or damaged; {mend(path)}.") from None
+    return moments, settings

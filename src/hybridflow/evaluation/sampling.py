@@ -1,0 +1,104 @@
+"""Images from a trained flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hybridflow.config.experiment import SamplingSettings
+from hybridflow.io.files import atomic_path
+from hybridflow.io.resumable_array import GrowingArray
+from hybridflow.models.generators.base import Flow
+from hybridflow.models.transforms.dequantization import quantise
+from hybridflow.runtime.progress import Progress
+from hybridflow.runtime.seeding import derive_seed
+
+
+def image_latents(flow: Flow, indices: range, seed: int, temperature: float) -> list[Tensor]:
+    """Latents of the images ``indices``, each drawn from a generator of its own, on the CPU.
+
+    Image i is therefore the same whatever batch it is in, on whatever device it is decoded.
+
+    Returns:
+        One tensor (len(indices), *shape) for each of ``flow.latent_shapes``.
+    """
+    sizes = [int(np.prod(shape)) for shape in flow.latent_shapes]
+    flat = torch.empty(len(indices), sum(sizes))
+    generator = torch.Generator()
+    for row, index in enumerate(indices):
+        generator.manual_seed(derive_seed(seed, "image", index))
+        torch.randn(sum(sizes), generator=generator, out=flat[row])
+    flat *= temperature
+    parts = flat.split(sizes, dim=1)
+    return [part.reshape(len(indices), *shape) for part, shape in zip(parts, flow.latent_shapes, strict=True)]
+
+
+@torch.no_grad()
+def sample_images(flow: Flow, indices: range, seed: int, temperature: float, device: torch.device) -> np.ndarray:
+    """The images ``indices`` of the flow's sequence of samples: (len(indices), C, H, W) uint8."""
+    latents = [latent.to(device) for latent in image_latents(flow, indices, seed, temperature)]
+    return quantise(flow.decode(latents)).cpu().numpy()
+
+
+def set_seed(seed: int, repeat: int) -> int:
+    """Seed of the set of images number ``repeat``; set 0 has ``seed`` itself."""
+    return seed if repeat == 0 else derive_seed(seed, "repeat", repeat)
+
+
+def sample_to_file(
+    flow: Flow,
+    settings: SamplingSettings,
+    path: Path,
+    device: torch.device,
+    key: str,
+    label: str = "sample",
+    repeat: int = 0,
+) -> str:
+    """Draws a set of ``settings.images`` images into a ``.npy`` file, (N, C, H, W) uint8.
+
+    Finished batches survive a kill (:class:`hybridflow.io.resumable_array.GrowingArray`).
+
+    Args:
+        flow: in evaluation mode, on ``device``.
+        key: identifies the flow's weights; batches of another flow are not continued.
+        repeat: number of the set, from 0.
+
+    Returns:
+        SHA-256 of the images' bytes.
+    """
+    seed = set_seed(settings.seed, repeat)
+    identity = {"key": key, "settings": settings.one_set() | {"seed": seed}}
+    growing = GrowingArray(path, (settings.images, *flow.image_shape), np.uint8, identity)
+    with Progress(settings.images, label, " images", initial=growing.done, shared=True) as progress:
+        # Batches begin at multiples of the batch size, so that a resumed run decodes the same batches.
+        for start in range(growing.done, settings.images, settings.batch_size):
+            indices = range(start, min(start + settings.batch_size, settings.images))
+            growing.append(sample_images(flow, indices, seed, settings.temperature, device))
+            progress.update(len(indices))
+    return growing.finish()
+
+
+def image_grid(y: Tensor | np.ndarray, columns: int) -> np.ndarray:
+    """A (rows*H, columns*W, 3) uint8 picture of images.
+
+    Args:
+        y: (N, 3, H, W); continuous in [0, 1] or uint8. Missing cells of the last row stay black.
+    """
+    if isinstance(y, Tensor):
+        y = (y if y.dtype == torch.uint8 else quantise(y)).cpu().numpy()
+    n, channels, height, width = y.shape
+    rows = -(-n // columns)
+    cells = np.zeros((rows * columns, channels, height, width), np.uint8)
+    cells[:n] = y
+    cells = cells.reshape(rows, columns, channels, height, width)
+    return cells.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+
+
+def save_png(path: Path, picture: np.ndarray, scale: int = 2) -> None:
+    """Writes a (H, W, 3) uint8 picture, every pixel repeated ``scale`` times."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture.repeat(scale, 0).repeat(scale, 1)).save(temporary, format="PNG")

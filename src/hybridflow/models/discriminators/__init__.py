@@ -1,0 +1,1 @@
+"""Discriminators, one architecture a file."""

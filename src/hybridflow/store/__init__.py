@@ -1,0 +1,1 @@
+"""Results that are kept under a key made of everything that determines them."""

@@ -1,0 +1,156 @@
+"""The keyed store of expensive results: trained weights and reference statistics.
+
+``store/{name}-{key}{suffix}``: the workflow makes an entry only when it is absent, then copies it to where
+its rule's output is expected. DVC tracks every file of it on its own (``{file}.dvc``). The environment variable
+HYBRIDFLOW_STORE names another folder than ``store``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from hybridflow.config.experiment import Settings
+from hybridflow.io.locks import alone
+from hybridflow.store.keys import INCEPTION_SHA256, classifier_key, moments_key, training_key
+
+ROOT = Path(os.environ.get("HYBRIDFLOW_STORE", "store"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One result of the store.
+
+    Attributes:
+        name, key: what it is, and the hash of everything that determines it.
+        suffixes: its files.
+        root: the store's folder.
+    """
+
+    name: str
+    key: str
+    suffixes: tuple[str, ...]
+    root: Path = ROOT
+
+    def file(self, suffix: str) -> Path:
+        """The path of one file of the entry (or of its resume state or lock)."""
+        return self.root / f"{self.name}-{self.key}{suffix}"
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.file(suffix) for suffix in self.suffixes]
+
+    @property
+    def stored(self) -> bool:
+        """Whether all files are here."""
+        return all(path.exists() for path in self.files)
+
+    @property
+    def published(self) -> bool:
+        """Whether DVC tracks all files, so that ``dvc pull`` can bring them."""
+        return all(note.exists() for note in self.notes) and not self.damaged_notes
+
+    @property
+    def notes(self) -> list[Path]:
+        """DVC's files about the entry's files, which need not be there."""
+        return [path.with_name(path.name + ".dvc") for path in self.files]
+
+    @property
+    def damaged_notes(self) -> list[Path]:
+        """Those of DVC's files that do not say which content their file has; ``dvc`` would fail without a name."""
+        return [note for note in self.notes if note.exists() and not _describes(note)]
+
+
+@contextmanager
+def claim(entry: Entry) -> Iterator[None]:
+    """Keeps other processes from making the same entry; waits until one that does has ended.
+
+    The operating system frees the lock when its process dies, however it dies.
+
+    Raises:
+        WriteError: the store cannot be written.
+    """
+    with alone(entry.file(".lock"), f"is making {entry.name} ({entry.key})"):
+        for leftover in entry.root.glob(f".{entry.name}-{entry.key}*.partial"):  # of a writer that was killed
+            leftover.unlink()
+        yield
+
+
+def variant_entry(settings: Settings, name: str, seed: int, dataset_hash: str, root: Path = ROOT) -> Entry:
+    """Weights and training history of one variant."""
+    key = training_key(settings, name, seed, dataset_hash)
+    return Entry(f"{name}-seed{seed}", key, (".safetensors", ".jsonl"), root)
+
+
+def classifier_entry(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Entry:
+    """Weights of the classifier behind FD-CIFAR."""
+    key = classifier_key(settings.evaluation.fd_cifar.classifier, dataset_hash)
+    return Entry("classifier", key, (".safetensors",), root)
+
+
+def moments_entry(
+    settings: Settings,
+    extractor: str,
+    split: str,
+    dataset_hash: str,
+    root: Path = ROOT,
+    weights: str = INCEPTION_SHA256,
+) -> Entry:
+    """Feature statistics of one split of the dataset.
+
+    Args:
+        extractor: ``inception`` or ``cifar_classifier``.
+        weights: SHA-256 of the Inception weights.
+    """
+    identity = f"inception-{weights}"
+    if extractor == "cifar_classifier":
+        identity = classifier_key(settings.evaluation.fd_cifar.classifier, dataset_hash)
+    return Entry(f"moments-{extractor}-{split}", moments_key(identity, split, dataset_hash), (".npz",), root)
+
+
+def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Iterator[Entry]:
+    """Every entry the configured experiment needs."""
+    for name in settings.variants:
+        for seed in settings.seeds:
+            yield variant_entry(settings, name, seed, dataset_hash, root)
+    if settings.evaluation.fd_cifar.enabled:
+        yield classifier_entry(settings, dataset_hash, root)
+        for split in ("train", "test"):
+            yield moments_entry(settings, "cifar_classifier", split, dataset_hash, root)
+    if settings.evaluation.fid.enabled and settings.evaluation.fid.weights is None:
+        yield moments_entry(settings, "inception", "train", dataset_hash, root)
+
+
+def status_lines(entries: list[Entry]) -> list[str]:
+    """What is here, what ``dvc pull`` can bring and what has to be computed, in words."""
+    pullable = [entry for entry in entries if not entry.stored and entry.published]
+    absent = [entry for entry in entries if not entry.stored and not entry.published]
+    stored = len(entries) - len(pullable) - len(absent)
+    lines = [f"store: {stored} of {len(entries)} results of this configuration are here"]
+    if pullable:
+        lines.append(f"  published but not pulled (`dvc pull` brings them): {_names(pullable)}")
+    if absent:
+        lines.append(f"  to be computed: {_names(absent)}")
+    for note in (note for entry in entries for note in entry.damaged_notes):
+        lines.append(f"  damaged: {note} (`git checkout {shlex.quote(str(note))}` brings it back)")
+    return lines
+
+
+def _describes(note: Path) -> bool:
+    """Whether a ``.dvc`` file names its file and the MD5 of one content."""
+    try:
+        (out,) = yaml.safe_load(note.read_text(encoding="utf-8"))["outs"]
+        return f"{out['path']}.dvc" == note.name and re.fullmatch(r"[0-9a-f]{32}", out["md5"]) is not None
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _names(entries: list[Entry]) -> str:
+    return ", ".join(f"{entry.name}-{entry.key}" for entry in entries)

@@ -1,0 +1,196 @@
+"""One step of a training, as functions."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from hybridflow.config.experiment import Variant
+from hybridflow.models.discriminators.registry import discriminator_input, inward_gradient, straight_through_levels
+from hybridflow.models.discriminators.spectral_norm import fixed_spectra
+from hybridflow.models.generators.base import Flow, bits_per_dim
+from hybridflow.models.layers.batchnorm import running_statistics
+from hybridflow.models.layers.precision import run_network
+from hybridflow.runtime.distributed import ALONE, Replicas
+from hybridflow.runtime.noise import GeneratorNoise, Noise
+from hybridflow.runtime.seeding import derive_seed
+from hybridflow.training.batches import Batches
+from hybridflow.training.gradient_balance import add_balanced, take_gradients
+from hybridflow.training.losses.non_saturating import discriminator_loss, generator_adversarial_loss, r1_penalty
+from hybridflow.training.state import State
+
+
+def adversarial_backward(
+    flow: Flow,
+    discriminator: nn.Module,
+    latents: list[Tensor],
+    weight: float,
+    clip: float | None,
+    *,
+    inward: bool = False,
+    replicas: Replicas = ALONE,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Adds the gradient of ``weight`` times the generator's adversarial loss to the flow's gradients.
+
+    The sample is drawn with BatchNorm's running statistics, as the final samples are, and quantised by
+    a straight-through estimator.
+
+    Args:
+        latents: standard-normal draws, one for each of ``flow.latent_shapes``.
+        clip: largest norm of this gradient alone, or None.
+        inward: drop the gradient that pushes pixels out of the range of images.
+
+    Returns:
+        The loss (), the generated levels (N, C, H, W), and the largest |y - 1/2| of the continuous images y (),
+        which is about 1/2 for images and grows without bound when the flow blows up; all detached.
+    """
+    discriminator.requires_grad_(False)
+    with running_statistics(flow):
+        y = flow.decode(latents)
+    levels = straight_through_levels(inward_gradient(y) if inward else y)
+    with fixed_spectra(discriminator, iterate=False):
+        loss = generator_adversarial_loss(_logits(discriminator, levels))
+        (weight * loss).backward()
+    discriminator.requires_grad_(True)
+    if clip is not None:
+        replicas.average_gradients(flow)
+        nn.utils.clip_grad_norm_(flow.parameters(), clip)
+    return loss.detach(), levels.detach(), (y.detach() - 0.5).abs().amax()
+
+
+def likelihood_backward(flow: Flow, x: Tensor, noise: Noise, weight: float) -> Tensor:
+    """Adds the gradient of ``weight`` times the batch's bits/dim; at weight 0 they are only measured.
+
+    Args:
+        x: (N, C, H, W), integers 0..255.
+
+    Returns:
+        Bits/dim, (), detached.
+    """
+    with nullcontext() if weight > 0 else torch.no_grad():
+        bpd = bits_per_dim(flow.log_prob(x, noise), flow.dimensions).mean()
+    if weight > 0:
+        (weight * bpd).backward()
+    return bpd.detach()
+
+
+def discriminator_step(
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    label_smoothing: float,
+    *,
+    gradient_penalty: float | None = None,
+    replicas: Replicas = ALONE,
+) -> dict[str, Tensor]:
+    """One update of the discriminator.
+
+    Args:
+        real, fake: (N, C, H, W), levels 0..255, without gradient.
+        gradient_penalty: gamma of the R1 penalty on the real images, or None.
+
+    Returns:
+        discriminator_loss, the mean probabilities of "real" given to both batches, and the penalty if there
+        is one, each (). The loss is without the penalty.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    figures: dict[str, Tensor] = {}
+    dtype = next(discriminator.parameters()).dtype
+    with fixed_spectra(discriminator, iterate=True):
+        real_input = discriminator_input(real.to(dtype)).requires_grad_(gradient_penalty is not None)
+        real_logits, fake_logits = run_network(discriminator, real_input), _logits(discriminator, fake)
+        loss = discriminator_loss(real_logits, fake_logits, label_smoothing)
+        total = loss
+        if gradient_penalty is not None:
+            penalty = r1_penalty(real_logits, real_input, gradient_penalty)
+            figures["gradient_penalty"] = penalty.detach()
+            total = loss + penalty
+        total.backward()
+    replicas.average_gradients(discriminator)
+    optimizer.step()
+    return figures | {
+        "discriminator_loss": loss.detach(),
+        "discriminator_real": torch.sigmoid(real_logits.detach()).mean(),
+        "discriminator_fake": torch.sigmoid(fake_logits.detach()).mean(),
+    }
+
+
+def training_step(
+    state: State, batches: Batches, variant: Variant, learning_rate: float, seed: int
+) -> dict[str, Tensor]:
+    """One update of the flow and, in a hybrid, of the discriminator.
+
+    loss = (1 - w) * bits/dim + w * BCE(D(sample), real), with w the variant's adversarial weight. With
+    ``training.adaptive_weight`` the adversarial gradient is scaled too (:func:`hybridflow.training.gradient_balance.add_balanced`).
+
+    Replicas compute the same update together, each from its rows of the batches (``batches.replicas``).
+
+    Returns:
+        Figures of the step, each a detached tensor (); nothing is copied to the host.
+    """
+    settings, weight, step, flow = variant.training, variant.adversarial_weight, state.step, state.flow
+    replicas = batches.replicas
+    x = batches.training(step)
+    flow.train()
+    state.flow_optimizer.zero_grad(set_to_none=True)
+    figures: dict[str, Tensor] = {}
+    clip = settings.adversarial_gradient_clip
+    balanced = settings.adaptive_weight and state.discriminator is not None
+    if state.discriminator is not None:
+        latents = flow.draw_latents(len(x), replicas.noise(_noise(seed, "latents", step, x)))
+        figures["adversarial_loss"], fake, figures["sample_magnitude"] = adversarial_backward(
+            flow,
+            state.discriminator,
+            latents,
+            *((1.0, None) if balanced else (weight, clip)),
+            inward=settings.inward_gradient,
+            replicas=replicas,
+        )
+    adversarial: dict[str, Tensor] = {}
+    if balanced:
+        replicas.average_gradients(flow)  # the balance needs the norm of the whole batch's gradient
+        adversarial = take_gradients(flow)
+    figures["bpd"] = likelihood_backward(flow, x, replicas.noise(_noise(seed, "noise", step, x)), 1 - weight)
+    replicas.average_gradients(flow)
+    if balanced:
+        figures["adversarial_scale"] = add_balanced(flow, adversarial, weight, clip)
+    figures["loss"] = (1 - weight) * figures["bpd"] + weight * figures.get("adversarial_loss", 0.0)
+    figures["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in flow.parameters() if p.grad is not None])
+    if settings.gradient_clip is not None:
+        nn.utils.clip_grads_with_norm_(flow.parameters(), settings.gradient_clip, figures["gradient_norm"])
+    for group in state.flow_optimizer.param_groups:
+        group["lr"] = learning_rate
+    state.flow_optimizer.step()
+    if state.ema is not None:
+        state.ema.update(flow, step)
+    if state.discriminator is not None:
+        update_discriminator = partial(
+            discriminator_step,
+            state.discriminator,
+            state.discriminator_optimizer,
+            label_smoothing=settings.label_smoothing,
+            gradient_penalty=settings.gradient_penalty,
+            replicas=replicas,
+        )
+        figures |= update_discriminator(x, fake)
+        for extra in range(1, settings.discriminator_steps):
+            real = batches.training(step, extra)
+            with torch.no_grad(), running_statistics(flow):
+                latents = flow.draw_latents(len(real), replicas.noise(_noise(seed, f"latents {extra}", step, real)))
+                fake = straight_through_levels(flow.decode(latents))
+            figures |= update_discriminator(real, fake)
+    return replicas.average_figures(figures, largest="sample_magnitude")
+
+
+def _logits(discriminator: nn.Module, levels: Tensor) -> Tensor:
+    """Logits in the precision of the weights: the loss is computed in it whatever the networks use."""
+    dtype = next(discriminator.parameters()).dtype
+    return run_network(discriminator, discriminator_input(levels.to(dtype)))
+
+
+def _noise(seed: int, purpose: str, step: int, like: Tensor) -> GeneratorNoise:
+    return GeneratorNoise(derive_seed(seed, purpose, step), like.device)
