@@ -167,7 +167,7 @@ def make_kinds(folder: Path) -> list[Kind]:
 
 
 def _dataset(folder: Path) -> list[Kind]:
-    from test_data_prepare import LAYOUT, python_files, write_tar
+    from test_prepare import LAYOUT, python_files, write_tar
 
     folder.mkdir(parents=True)
     archive = write_tar(folder / "cifar-10-python.tar.gz", python_files())

@@ -96,7 +96,7 @@ class Moments:
         return "dcgan-0.5-seed" if stage.startswith("hybrid") else "baseline-seed"
 
     def _writing(self, stage: str) -> bool:
-        names = os.listdir(self.checkout / "store")  # noqa: PTH208 (called in a tight loop)
+        names = os.listdir(self.checkout / "store")
         prefix = f".{self._prefix(stage)}"
         return any(n.startswith(prefix) and ".resume." in n and n.endswith(".partial") for n in names)
 

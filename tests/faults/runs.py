@@ -91,7 +91,7 @@ class Run:
     def processes(self) -> list[int]:
         """All processes of the run that have not ended, those that lost their parent too."""
         found = []
-        for entry in os.listdir("/proc"):  # noqa: PTH208 (called in a tight loop)
+        for entry in os.listdir("/proc"):
             if entry.isdecimal():
                 try:
                     fields = _fields(int(entry))

@@ -13,7 +13,8 @@ from faults.corruptions import Kind, as_markdown, campaign, damage, try_kind
 
 from hybridflow.evaluation.metrics.frechet import Moments, load_moments, save_moments
 from hybridflow.io.arrays import read_array
-from hybridflow.io.files import NOTE_HASH, mend, read_note, write_note
+from hybridflow.io.files import NOTE_HASH, read_note, write_note
+from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 
 
@@ -83,7 +84,7 @@ def test_every_changed_digit_of_a_note_is_found(tmp_path):
 
 def test_paths_with_spaces_can_be_typed(tmp_path):
     path = tmp_path / "my store" / "a.npz"
-    assert mend(path) == f"delete it (`rm '{path}'`) and run the workflow again"
+    assert repair_hint(path) == f"delete it (`rm '{path}'`) and run the workflow again"
 
 
 def test_a_damaged_copy_in_dvcs_cache_is_removed_too(tmp_path, monkeypatch):
@@ -94,9 +95,9 @@ def test_a_damaged_copy_in_dvcs_cache_is_removed_too(tmp_path, monkeypatch):
     Path("store").mkdir()
     Path("store/a.npz.dvc").write_text(f"outs:\n- md5: {md5}\n  size: 3\n  hash: md5\n  path: a.npz\n")
     plain = "bring the published one back with `rm store/a.npz && dvc pull store/a.npz.dvc`"
-    assert mend("store/a.npz") == plain
+    assert repair_hint("store/a.npz") == plain
     copy.write_text("abc")
-    assert mend("store/a.npz") == plain
+    assert repair_hint("store/a.npz") == plain
     copy.write_text("abd")
     damaged = str(copy.relative_to(tmp_path))
-    assert mend("store/a.npz") == plain.replace("rm store/a.npz", f"rm -f store/a.npz {damaged}")
+    assert repair_hint("store/a.npz") == plain.replace("rm store/a.npz", f"rm -f store/a.npz {damaged}")

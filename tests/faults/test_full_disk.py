@@ -69,7 +69,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "classifier.safetensors": lambda path: save_classifier(
         path, CifarClassifier(32).state_dict(), ClassifierSettings(width=32), {"test": 0.5, "train": 0.5}
     ),
-    "a.npz": lambda path: save_moments(path, Moments(np.zeros(300), np.random.rand(300, 300), 5), {}),  # noqa: NPY002
+    "a.npz": lambda path: save_moments(path, Moments(np.zeros(300), np.random.rand(300, 300), 5), {}),
     "a.npy": lambda path: GrowingArray(path, (1000, 1000), np.uint8, {}),
     "a.png": lambda path: save_png(path, big((600, 600, 3))),
     "a.json": lambda path: write_json(path, "x" * 1_000_000),

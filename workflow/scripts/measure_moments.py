@@ -2,7 +2,8 @@
 
 import sys
 
-from hybridflow.io.files import place, read_note, sha256_file
+from hybridflow.io.files import place, read_note
+from hybridflow.io.hashing import sha256_file
 from hybridflow.jobs import job_device, workflow_job
 from hybridflow.store.entries import claim, moments_entry
 

@@ -2,7 +2,8 @@
 
 import sys
 
-from hybridflow.io.files import mend, place
+from hybridflow.io.files import place
+from hybridflow.io.repair import repair_hint
 from hybridflow.jobs import job_device, workflow_job
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.entries import claim, classifier_entry
@@ -33,7 +34,7 @@ with workflow_job(snakemake) as settings:
         resume.unlink(missing_ok=True)
     description = load_classifier(stored, "cpu")[1]
     if description["settings"] != settings.evaluation.fd_cifar.classifier.model_dump():
-        raise UserError(f"{stored} holds a classifier that was trained with other settings; {mend(stored)}.")
+        raise UserError(f"{stored} holds a classifier that was trained with other settings; {repair_hint(stored)}.")
     accuracy = description["accuracy"]
     print(f"classifier: {100 * accuracy['test']:.1f} % accuracy on the test split", file=sys.stderr)
     place(stored, snakemake.output.classifier)

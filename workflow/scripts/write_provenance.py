@@ -6,7 +6,7 @@ from pathlib import Path
 from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.io.files import sha256_file
+    from hybridflow.io.hashing import sha256_file
     from hybridflow.models.checkpoint import check_model, read_metadata
     from hybridflow.report.histories import read_whole_history
     from hybridflow.report.provenance import collect_provenance, write_provenance

@@ -11,7 +11,8 @@ from typing import Any
 from hybridflow.config.experiment import DatasetSettings
 from hybridflow.data.cifar10.layout import CIFAR10, SPLITS
 from hybridflow.data.listing import list_images
-from hybridflow.io.files import read_json, sha256_file, sha256_json, write_text
+from hybridflow.io.files import read_json, write_text
+from hybridflow.io.hashing import sha256_file, sha256_json
 from hybridflow.runtime.errors import UserError, WriteError
 from hybridflow.runtime.progress import Progress
 

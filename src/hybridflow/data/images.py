@@ -9,7 +9,8 @@ import numpy as np
 
 from hybridflow.io.arrays import read_array
 from hybridflow.io.content_hash import array_sha256
-from hybridflow.io.files import mend, read_note
+from hybridflow.io.files import read_note
+from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 
 
@@ -71,7 +72,7 @@ def check_array(path: str | Path, array: np.ndarray) -> None:
     """
     expected = recorded_sha256(path)
     if expected is not None and array_sha256(array) != expected:
-        raise UserError(f"{path} is damaged (its values do not have the SHA-256 {expected}); {mend(path)}.")
+        raise UserError(f"{path} is damaged (its values do not have the SHA-256 {expected}); {repair_hint(path)}.")
 
 
 def recorded_sha256(path: str | Path) -> str | None:
@@ -92,7 +93,9 @@ def recorded_sha256(path: str | Path) -> str | None:
                 for key in keys:
                     value = value.get(key, {})
             except AttributeError:
-                raise UserError(f"{note} is damaged (it is not a note about {path.name}); {mend(note)}.") from None
+                raise UserError(
+                    f"{note} is damaged (it is not a note about {path.name}); {repair_hint(note)}."
+                ) from None
             if isinstance(value, str):
                 return value
     return None

@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 
 from filelock import FileLock
 
-from hybridflow.io.files import md5_file, sha256_file
+from hybridflow.io.hashing import md5_file, sha256_file
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import Progress
 

@@ -1,13 +1,10 @@
-"""Atomic writes and content hashes."""
+"""Atomic writes."""
 
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
-import re
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hybridflow.io.disk_errors import writing
+from hybridflow.io.hashing import sha256_json
+from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 
 NOTE_HASH = "content_sha256"
@@ -82,35 +81,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def mend(path: str | Path) -> str:
-    """What to do about a damaged file of the store or of the results, in words that end a sentence."""
-    path = Path(path)
-    note = path.with_name(path.name + ".dvc")
-    if note.exists():
-        # Not `dvc checkout`: DVC takes a file whose time and size did not change for unchanged.
-        damaged = _damaged_cache_object(note)
-        remove = f"rm -f {_quoted(path)} {_quoted(damaged)}" if damaged is not None else f"rm {_quoted(path)}"
-        return f"bring the published one back with `{remove} && dvc pull {_quoted(note)}`"
-    return f"delete it (`rm {_quoted(path)}`) and run the workflow again"
-
-
-def _damaged_cache_object(note: Path) -> Path | None:
-    """The copy in DVC's cache of what a ``.dvc`` file describes, if it is damaged too: DVC would bring it back."""
-    found = re.search(r"^- md5: ([0-9a-f]{32})$", note.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    for folder in note.absolute().parents if found else ():
-        if (folder / ".dvc").is_dir():
-            copy = folder / ".dvc" / "cache" / "files" / "md5" / found[1][:2] / found[1][2:]
-            if not copy.is_file() or md5_file(copy) == found[1]:
-                return None
-            return copy.relative_to(Path.cwd()) if copy.is_relative_to(Path.cwd()) else copy
-    return None
-
-
-def _quoted(path: Path) -> str:
-    """A path as it has to be typed: one with spaces would be several."""
-    return shlex.quote(str(path))
-
-
 def _umask() -> int:
     """The process's file mode mask, which can only be read by setting it."""
     mask = os.umask(0o077)
@@ -152,9 +122,9 @@ def read_note(path: str | Path) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged (it is not a JSON object); {mend(path)}.")
+        raise UserError(f"{path} is damaged (it is not a JSON object); {repair_hint(path)}.")
     if value.pop(NOTE_HASH, None) not in (None, sha256_json(value)):
-        raise UserError(f"{path} is damaged (its values are not what was written); {mend(path)}.")
+        raise UserError(f"{path} is damaged (its values are not what was written); {repair_hint(path)}.")
     return value
 
 
@@ -165,21 +135,3 @@ def place(source: str | Path, target: str | Path) -> None:
     """
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
-
-
-def sha256_file(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def md5_file(path: str | Path) -> str:
-    """Hexadecimal MD5 of a file's content: what others published it with, against damage alone."""
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def sha256_json(value: Any) -> str:
-    """Hexadecimal SHA-256 of a value as canonical JSON (sorted keys, no spaces)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

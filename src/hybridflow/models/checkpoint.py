@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from hybridflow.config.experiment import FlowSettings
 from hybridflow.io.content_hash import digest
-from hybridflow.io.files import atomic_path, mend
+from hybridflow.io.files import atomic_path
+from hybridflow.io.repair import repair_hint
 from hybridflow.models.generators.base import Flow
 from hybridflow.models.generators.registry import build_flow
 from hybridflow.models.layers.batchnorm import has_statistics
@@ -62,7 +63,7 @@ def check_key(path: Path, key: str) -> None:
     """
     found = read_metadata(path)["key"]
     if found != key:
-        raise UserError(f"{path} holds the checkpoint {found}, not {key}; {mend(path)}.")
+        raise UserError(f"{path} holds the checkpoint {found}, not {key}; {repair_hint(path)}.")
 
 
 def check_model(path: Path, variant: str, seed: int) -> None:
@@ -75,7 +76,7 @@ def check_model(path: Path, variant: str, seed: int) -> None:
     if (metadata["variant"], metadata["seed"]) != (variant, seed):
         raise UserError(
             f"{path} holds the checkpoint of variant {metadata['variant']!r}, seed {metadata['seed']}, not of "
-            f"{variant!r}, seed {seed}; {mend(path)}."
+            f"{variant!r}, seed {seed}; {repair_hint(path)}."
         )
 
 
@@ -99,7 +100,7 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
     _, models = _header(path)
     prefix = f"{name}."
     with _opened(path) as file:
-        tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+        tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
     if models is not None and models.get(name) != (digest(tensors) if tensors else None):
         raise _damaged(path, f"its {name} is not what was written")
     return tensors
@@ -117,7 +118,7 @@ def _header(path: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
         sound = hashes["metadata"] == digest(metadata) and isinstance(hashes["models"], dict)
     except (ValueError, KeyError, TypeError):
         if FORMAT not in header and WITHOUT_HASHES not in header:
-            raise UserError(f"{path} is not a checkpoint of this pipeline; {mend(path)}.") from None
+            raise UserError(f"{path} is not a checkpoint of this pipeline; {repair_hint(path)}.") from None
         sound = False
     if not sound:
         raise _damaged(path, "its metadata is not what was written")
@@ -221,7 +222,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
 
 
 def _damaged(path: Path, how: str) -> UserError:
-    return UserError(f"the checkpoint {path} is damaged ({how}); {mend(path)}.")
+    return UserError(f"the checkpoint {path} is damaged ({how}); {repair_hint(path)}.")
 
 
 def _opened(path: Path) -> Any:

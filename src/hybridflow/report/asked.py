@@ -8,7 +8,7 @@ from typing import Any
 
 from hybridflow.config.experiment import Settings
 from hybridflow.data.cifar10.layout import CIFAR10
-from hybridflow.io.files import mend
+from hybridflow.io.repair import repair_hint
 from hybridflow.report.results import Key, read_record
 from hybridflow.runtime.errors import UserError
 
@@ -34,7 +34,7 @@ def check_asked(
                 if name in found and found[name] != value:
                     raise UserError(
                         f"table: {name!r} is {found[name]!r} in {path}, but the configuration asks for {value!r}; "
-                        f"{mend(path)}."
+                        f"{repair_hint(path)}."
                     )
 
 

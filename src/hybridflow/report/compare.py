@@ -13,7 +13,9 @@ import numpy as np
 from hybridflow.config.experiment import ROUNDING_ALONE
 from hybridflow.data.images import check_array
 from hybridflow.io.arrays import read_array
-from hybridflow.io.files import mend, read_json, sha256_file
+from hybridflow.io.files import read_json
+from hybridflow.io.hashing import sha256_file
+from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import WITHOUT_EFFECT
 
@@ -148,7 +150,7 @@ def _how_far(a: Path, b: Path) -> str:
         try:
             arrays.append(read_array(path, mapped=True))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as an array ({error}); {mend(path)}.") from None
+            raise UserError(f"{path} cannot be read as an array ({error}); {repair_hint(path)}.") from None
         check_array(path, arrays[-1])
     if arrays[0].shape != arrays[1].shape:
         return f" (shapes {arrays[0].shape} and {arrays[1].shape})"
@@ -170,7 +172,7 @@ def _record(folder: Path) -> dict[str, Any]:
     checkpoints = record.get("checkpoints", {})
     if not isinstance(checkpoints, dict) or not all(isinstance(value, dict) for value in checkpoints.values()):
         path = folder / "provenance.json"
-        raise UserError(f"{path} is damaged (its checkpoints are no mappings); {mend(path)}.")
+        raise UserError(f"{path} is damaged (its checkpoints are no mappings); {repair_hint(path)}.")
     return record
 
 
@@ -182,7 +184,7 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged (it is not a JSON object); {mend(path)}.")
+        raise UserError(f"{path} is damaged (it is not a JSON object); {repair_hint(path)}.")
     return content
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from hybridflow.io.files import mend
 from hybridflow.io.line_checksums import FIELD, open_lines
+from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 
 
@@ -34,7 +34,7 @@ def read_history(path: str | Path, key: str | None = None) -> pd.DataFrame:
     except OSError as error:
         raise UserError(f"figures: cannot read {path}: {error.strerror}; train the variant again.") from None
     except UnicodeDecodeError:
-        raise UserError(f"figures: {path} is damaged (it is not UTF-8 text); {mend(path)}.") from None
+        raise UserError(f"figures: {path} is damaged (it is not UTF-8 text); {repair_hint(path)}.") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -45,14 +45,16 @@ def read_history(path: str | Path, key: str | None = None) -> pd.DataFrame:
             float(row["images"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
-                f"figures: line {number} of {path} is not a JSON object with 'step' and 'images'; {mend(path)}."
+                f"figures: line {number} of {path} is not a JSON object with 'step' and 'images'; {repair_hint(path)}."
             ) from None
     if not rows:
         raise UserError(f"figures: {path} has no logged step; train longer than `training.log_every` steps.")
     _, broken = open_lines([line for line in lines if line.strip()], key)
     if broken is not None:
         whose = "" if key is None else f" of the training {key}"
-        raise UserError(f"{path} is damaged: row {broken + 1} is not what was written in it{whose}; {mend(path)}.")
+        raise UserError(
+            f"{path} is damaged: row {broken + 1} is not what was written in it{whose}; {repair_hint(path)}."
+        )
     history = pd.DataFrame(list(rows.values())).apply(pd.to_numeric, errors="coerce")
     return history.replace([math.inf, -math.inf], math.nan).sort_values("images", ignore_index=True)
 
@@ -70,6 +72,6 @@ def read_whole_history(path: str | Path, checkpoint: Mapping[str, Any]) -> pd.Da
     last = int(history["step"].max())
     if last != checkpoint["steps"]:
         raise UserError(
-            f"{path} is damaged: it ends at step {last}, but its checkpoint has {checkpoint['steps']}; {mend(path)}."
+            f"{path} is damaged: it ends at step {last}, but its checkpoint has {checkpoint['steps']}; {repair_hint(path)}."
         )
     return history

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from hybridflow.config.experiment import ClassifierSettings, Settings
-from hybridflow.io.files import sha256_json
+from hybridflow.io.hashing import sha256_json
 
 TRAINING_VERSION = 1
 """Raise by hand when a change of the code changes trained weights: every variant then trains anew."""

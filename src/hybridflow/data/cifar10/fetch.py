@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from hybridflow.config.experiment import DatasetSettings
 from hybridflow.data.cifar10.layout import CIFAR10, Cifar10Layout
 from hybridflow.io.download import SCHEMES, DownloadError, download, local_path, scheme_of
-from hybridflow.io.files import sha256_file
+from hybridflow.io.hashing import sha256_file
 from hybridflow.runtime.errors import UserError
 
 OFFICIAL_FILE = "cifar-10-python.tar.gz"

@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from hybridflow.config.experiment import AugmentationSettings, ClassifierSettings
 from hybridflow.data.augment import augment
 from hybridflow.io.content_hash import digest
-from hybridflow.io.files import atomic_path, mend, sha256_json
+from hybridflow.io.files import atomic_path
+from hybridflow.io.hashing import sha256_json
+from hybridflow.io.repair import repair_hint
 from hybridflow.models.checkpoint import write_state
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import Progress
@@ -361,7 +363,7 @@ def load_classifier(path: str | Path, device: torch.device | str) -> tuple[Cifar
     try:
         with safe_open(path, framework="pt", device=str(device)) as content:
             description = json.loads((content.metadata() or {})["hybridflow"])
-            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
+            state = {name: content.get_tensor(name) for name in content.keys()}
         model = CifarClassifier(description["settings"]["width"])
         model.load_state_dict(state)
         expected = description.pop("sha256", None)  # an earlier version wrote none
@@ -369,8 +371,10 @@ def load_classifier(path: str | Path, device: torch.device | str) -> tuple[Cifar
     except OSError as error:
         raise UserError(f"cannot read the classifier {path}: {error.strerror or error}.") from None
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, AttributeError):
-        raise UserError(f"{path} is not a trained CIFAR-10 classifier; {mend(path)}.") from None
+        raise UserError(f"{path} is not a trained CIFAR-10 classifier; {repair_hint(path)}.") from None
     if not sound:
-        raise UserError(f"the classifier {path} is damaged (its weights are not what was written); {mend(path)}.")
+        raise UserError(
+            f"the classifier {path} is damaged (its weights are not what was written); {repair_hint(path)}."
+        )
     model.to(device, memory_format=torch.channels_last).eval()
     return model, {"settings": description["settings"], "accuracy": description["accuracy"]}

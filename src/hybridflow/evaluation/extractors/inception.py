@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from hybridflow.config.experiment import FidSettings
 from hybridflow.io.download import DownloadError, download
-from hybridflow.io.files import mend, place, sha256_file
+from hybridflow.io.files import place
+from hybridflow.io.hashing import sha256_file
+from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import INCEPTION_SHA256
 
@@ -94,7 +96,9 @@ def check_weights(settings: FidSettings, path: str | Path) -> None:
         own = Path(source).expanduser()
         sound = not own.is_file() or sha256_file(own) == sha256_file(path)
     if not sound:
-        raise UserError(f"the Inception weights {path} are damaged (they are not what was fetched); {mend(path)}.")
+        raise UserError(
+            f"the Inception weights {path} are damaged (they are not what was fetched); {repair_hint(path)}."
+        )
 
 
 class InceptionExtractor:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from hybridflow.io.files import atomic_path, mend
+from hybridflow.io.files import atomic_path
+from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 
 
@@ -145,5 +146,5 @@ def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:
     except OSError as error:
         raise UserError(f"cannot read the feature statistics {path}: {error.strerror or error}.") from None
     except Exception:  # numpy and zipfile raise nearly anything on a damaged file
-        raise UserError(f"{path} is not a file of feature statistics, or damaged; {mend(path)}.") from None
+        raise UserError(f"{path} is not a file of feature statistics, or damaged; {repair_hint(path)}.") from None
     return moments, settings

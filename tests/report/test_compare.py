@@ -243,7 +243,7 @@ def test_tolerances_are_numbers(folders, capsys, value):
 
 def test_the_committed_results_are_those_of_the_cpu_preset_as_it_is_now(tmp_path):
     """Or `make demo` would end with a difference whatever it measured."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     committed, demo = root / "results" / "cpu", tmp_path / "demo"
     shutil.copytree(committed, demo, ignore=shutil.ignore_patterns("*.npy", "*.npz", "*.safetensors", "tensorboard"))
     settings = load_settings(root / "config.yaml", root / "presets" / "cpu.yaml")

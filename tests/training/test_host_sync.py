@@ -67,7 +67,7 @@ def test_a_step_reads_nothing_on_the_host(
         flow=TINY_FLOW,
         training=training,
     )
-    with np.load(Path(__file__).parent / "data" / "cifar10_64.npz") as file:
+    with np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz") as file:
         batches = Batches(file["images"], training, 0, torch.device("cpu"))
     job = Job(variant, 0, "key", None, *(tmp_path / name for name in "abcd"), dataset_hash="")
     state = initial_state(job, batches, torch.device("cpu"))

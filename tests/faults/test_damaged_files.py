@@ -18,8 +18,9 @@ from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, l
 from hybridflow.evaluation.fidelity import measure_fidelity
 from hybridflow.evaluation.metrics.frechet import Moments, load_moments, save_moments
 from hybridflow.io.content_hash import array_sha256, digest
-from hybridflow.io.files import atomic_path, mend, write_json
+from hybridflow.io.files import atomic_path, write_json
 from hybridflow.io.line_checksums import Seal, open_lines
+from hybridflow.io.repair import repair_hint
 from hybridflow.io.resumable_array import GrowingArray
 from hybridflow.models.checkpoint import (
     check_content,
@@ -158,9 +159,9 @@ def test_other_safetensors_are_no_checkpoints(tmp_path):
 
 def test_a_published_file_is_brought_back_by_dvc(tmp_path):
     path = tmp_path / "a.npz"
-    assert mend(path) == f"delete it (`rm {path}`) and run the workflow again"
+    assert repair_hint(path) == f"delete it (`rm {path}`) and run the workflow again"
     (tmp_path / "a.npz.dvc").touch()
-    assert mend(path) == f"bring the published one back with `rm {path} && dvc pull {path}.dvc`"
+    assert repair_hint(path) == f"bring the published one back with `rm {path} && dvc pull {path}.dvc`"
 
 
 def test_equal_checkpoints_are_equal_files(tmp_path):
@@ -438,7 +439,7 @@ def test_names_reach_the_disk_after_the_content(tmp_path, monkeypatch):
     events, fsync, replace = [], os.fsync, Path.replace
 
     def log_fsync(descriptor):
-        events.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "data")  # noqa: PTH112
+        events.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "data")
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", log_fsync)

@@ -28,7 +28,7 @@ from hybridflow.training.state import Job, initial_state
 from hybridflow.training.step import adversarial_backward, likelihood_backward, training_step
 
 CPU = torch.device("cpu")
-IMAGES = np.load(Path(__file__).parent / "data" / "cifar10_64.npz")["images"][:32]
+IMAGES = np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz")["images"][:32]
 
 TINY = {
     "experiment": "test",

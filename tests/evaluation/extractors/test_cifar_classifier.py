@@ -14,7 +14,7 @@ from hybridflow.evaluation.extractors.cifar_classifier import (
     save_classifier,
     train_classifier,
 )
-from hybridflow.io.files import sha256_file
+from hybridflow.io.hashing import sha256_file
 from hybridflow.runtime.errors import UserError
 
 TINY = ClassifierSettings(width=8, epochs=3, batch_size=50, lr=0.1)

@@ -76,7 +76,7 @@ def test_the_writer_fills_in_any_order(tmp_path):
 
 
 def test_the_sample_of_cifar10():
-    with np.load(Path(__file__).parent / "data" / "cifar10_64.npz", allow_pickle=False) as sample:
+    with np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz", allow_pickle=False) as sample:
         images, labels = sample["images"], sample["labels"]
     assert images.shape == (64, 3, 32, 32)
     assert images.dtype == np.uint8

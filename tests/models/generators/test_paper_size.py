@@ -14,7 +14,7 @@ from hybridflow.training.batches import Batches
 from hybridflow.training.state import Job, initial_state
 from hybridflow.training.step import training_step
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_paper_model_trains_and_samples(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hybridflow.models.generators.denseflow_reference import (
 )
 from hybridflow.runtime.errors import UserError
 
-REFERENCE = Path(__file__).parent / "data" / "denseflow_reference_tiny.npz"
+REFERENCE = Path(__file__).parents[2] / "data" / "denseflow_reference_tiny.npz"
 
 
 @pytest.fixture(scope="module")

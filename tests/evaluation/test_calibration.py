@@ -15,7 +15,7 @@ from hybridflow.evaluation.metrics.frechet import frechet_distance
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    with np.load(Path(__file__).parent / "data" / "cifar10_64.npz") as file:
+    with np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz") as file:
         return file["images"]
 
 

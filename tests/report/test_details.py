@@ -21,7 +21,7 @@ from hybridflow.report.details import ModelFiles, write_details
 from hybridflow.report.tables.paired import DIMENSIONS, paired_difference, pairs_of
 from hybridflow.runtime.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 IMAGES = 30
 # Bits/dim that every image of a model costs more than of the baseline: (ELBO, importance-weighted bound).
 OFFSETS = {"baseline": (0.0, 0.0), "control": (-0.02, -0.01), "dcgan-0.5": (0.5, 0.25)}

@@ -12,7 +12,7 @@ import yaml
 from hybridflow.config.experiment import FlowSettings, json_schema, load_settings, parse_settings
 from hybridflow.runtime.errors import UserError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {
     "experiment": "test",
     "discriminators": {"dcgan": {"kind": "dcgan", "width": 8}},

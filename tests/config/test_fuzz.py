@@ -19,7 +19,7 @@ from hybridflow.config.experiment import NAME_PATTERN, Settings, load_settings, 
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import training_key
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOSTILE = "a; touch hacked"
 TEXTS = [
     "",

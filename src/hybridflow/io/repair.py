@@ -1,0 +1,57 @@
+"""What to do about a damaged or missing file."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+from hybridflow.io.hashing import md5_file
+
+MADE_HERE = ("store", "results", "resources")
+"""Folders of a checkout whose files the workflow makes, and makes again."""
+
+
+def repair_hint(path: str | Path, *, missing: bool = False) -> str:
+    """How to repair a file, in words that end a sentence.
+
+    Only files that the workflow makes are ever said to be deletable: anything else is the user's own.
+
+    Args:
+        missing: there is nothing to delete.
+    """
+    path = Path(path)
+    tracked = path.with_name(path.name + ".dvc")
+    remove = "" if missing else f"rm {_quoted(path)}"
+    if tracked.exists():
+        # Not `dvc checkout`: DVC takes a file whose time and size did not change for unchanged.
+        damaged = _damaged_cache_object(tracked)
+        if damaged is not None:
+            remove = f"rm -f {_quoted(path)} {_quoted(damaged)}"
+        return f"bring the published one back with `{remove}{' && ' if remove else ''}dvc pull {_quoted(tracked)}`"
+    if not _made_here(path):
+        return "replace it with a good copy"
+    return "run the workflow again" if missing else f"delete it (`{remove}`) and run the workflow again"
+
+
+def _made_here(path: Path) -> bool:
+    folders = [Path(name).resolve() for name in (*MADE_HERE, os.environ.get("HYBRIDFLOW_STORE", "store"))]
+    return any(path.resolve().is_relative_to(folder) for folder in folders)
+
+
+def _damaged_cache_object(tracked: Path) -> Path | None:
+    """The copy in DVC's cache of what a ``.dvc`` file describes, if it is damaged too: DVC would bring it back."""
+    found = re.search(r"^- md5: ([0-9a-f]{32})$", tracked.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    for folder in tracked.absolute().parents if found else ():
+        if (folder / ".dvc").is_dir():
+            copy = folder / ".dvc" / "cache" / "files" / "md5" / found[1][:2] / found[1][2:]
+            if not copy.is_file() or md5_file(copy) == found[1]:
+                return None
+            return copy.relative_to(Path.cwd()) if copy.is_relative_to(Path.cwd()) else copy
+    return None
+
+
+def _quoted(path: Path) -> str:
+    """A path as it has to be typed: one with spaces would be several."""
+    return shlex.quote(str(path))
