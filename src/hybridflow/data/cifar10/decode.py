@@ -14,7 +14,7 @@ from PIL import Image
 
 from hybridflow.data.cifar10.archives import read_members, unusable
 from hybridflow.data.cifar10.layout import TRAIN_BATCHES, Cifar10Layout
-from hybridflow.data.cifar10.pickles import load_arrays
+from hybridflow.data.cifar10.pickles import as_bytes_array, load_plain
 
 
 @dataclass(frozen=True)
@@ -31,29 +31,30 @@ Decoded = tuple[np.ndarray | None, np.ndarray | None]
 
 
 def _labels(values: Any, count: int) -> np.ndarray:
-    labels = np.asarray(values)
-    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+    # Checked one by one before numpy sees them: it would follow whatever a list holds.
+    if not isinstance(values, list) or len(values) != count or any(type(value) is not int for value in values):
         raise ValueError(f"it must hold {count} whole numbers as labels")
-    if labels.min() < 0 or labels.max() > 9:
+    if not (min(values) >= 0 and max(values) <= 9):
         raise ValueError("its labels must lie between 0 and 9")
-    return labels.astype(np.int64)
+    return np.array(values, np.int64)
 
 
 def _decode_pickle(content: bytes, count: int) -> Decoded:
-    batch = load_arrays(content)
+    batch = load_plain(content)
     if not isinstance(batch, dict):
         raise ValueError("it must hold a dictionary")
-    data, labels = (batch.get(key, batch.get(key.decode())) for key in (b"data", b"labels"))
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (count, 3072):
+    data, labels = (batch.get(key, batch.get(key.encode())) for key in ("data", "labels"))
+    images = as_bytes_array(data)
+    if images.shape != (count, 3072):
         raise ValueError(f"its `data` must be {count} x 3072 bytes")
-    return data.reshape(count, 3, 32, 32), _labels(labels, count)
+    return images.reshape(count, 3, 32, 32), _labels(labels, count)
 
 
 def _decode_binary(content: bytes, count: int) -> Decoded:
     if len(content) != count * 3073:
         raise ValueError(f"it has {len(content)} bytes instead of {count * 3073}")
     rows = np.frombuffer(content, np.uint8).reshape(count, 3073)
-    return rows[:, 1:].reshape(count, 3, 32, 32), _labels(rows[:, 0], count)
+    return rows[:, 1:].reshape(count, 3, 32, 32), _labels(rows[:, 0].tolist(), count)
 
 
 def _decode_png(content: bytes, count: int) -> Decoded:

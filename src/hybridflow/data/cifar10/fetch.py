@@ -82,6 +82,11 @@ def _own_archive(archive: str, directory: Path) -> Path:
             f"config: `dataset.archive` is {archive!r}, but there is no such file or directory; correct it, or remove "
             "the setting to have CIFAR-10 fetched."
         )
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(
+            f"config: `dataset.archive` is {archive!r}, a pipe or a device, and reading it could wait for ever; name a "
+            "file or a directory."
+        )
     return path
 
 
