@@ -1,23 +1,13 @@
 # Settings, names and paths that the rules share. No rule stands here, and nothing imports torch.
-import sys
 from itertools import product
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
-try:
-    from hybridflow.config import experiment as hf_config
-    from hybridflow.store import entries as hf_store
-    from hybridflow.data.fingerprint import content_hash
-    from hybridflow.runtime.devices import gpus_claimed
-    from hybridflow.io.disk_errors import check_room
-    from hybridflow.runtime.errors import UserError
-    from hybridflow.io.locks import claim_run
-except ModuleNotFoundError as error:
-    raise WorkflowError(
-        f"the Python that runs snakemake ({sys.executable}) has no module {error.name!r}; "
-        "run `make setup` and use .venv/bin/snakemake."
-    )
+from hybridflow.config import experiment as hf_config
+from hybridflow.store import entries as hf_store
+from hybridflow.data.fingerprint import content_hash
+from hybridflow.runtime.devices import gpus_claimed
+from hybridflow.io.disk_errors import check_room
+from hybridflow.io.locks import claim_run
 
 try:
     SETTINGS = hf_config.parse_settings(config)

@@ -8,13 +8,34 @@ https://yaml.org/spec/1.2.2/#103-core-schema): 10, text, text and a number.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
 from hybridflow.runtime.errors import UserError
+
+
+def read_config(*paths: str | Path, command_line: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The mappings of YAML files, later ones laid over earlier ones, and over them what ``snakemake --config`` says.
+
+    Raises:
+        UserError: a file cannot be read or is not valid.
+    """
+    config: dict[str, Any] = {}
+    for path in paths:
+        config = merge(config, read_yaml(path))
+    return merge(config, resolve_text(dict(command_line or {})))
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``over`` laid over ``base``, mapping by mapping."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -57,7 +78,7 @@ def resolve_text(value: Any) -> Any:
         return [resolve_text(entry) for entry in value]
     if isinstance(value, str):
         for pattern, convert in _SCALARS.values():
-            if pattern.fullmatch(value):
+            if pattern.fullmatch(value) and len(value) < 1000:  # no longer number would be accepted
                 return convert(value)
     return value
 
