@@ -1,4 +1,4 @@
-"""A short text that changes when the training images do. Fast to import and, after once, to compute."""
+"""A short text that changes when the training images do; cached, because every start of the workflow needs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hybridflow.runtime.progress import Progress
 
 
 def content_hash(settings: DatasetSettings, cache: Path) -> str:
-    """What a training key says about the data: a name and 16 hexadecimal digits.
+    """The dataset's part of a training key: a name and 16 hexadecimal digits.
 
     For CIFAR-10 it follows from the pinned hashes and reads nothing. For a folder it is a SHA-256
     over every image's relative name and content; the contents' hashes are kept in ``cache`` and
@@ -71,4 +71,4 @@ def _attempt(path: Path, read: Any) -> Any:
     try:
         return read(path)
     except OSError as error:
-        raise UserError(f"Cannot read the image {path}: {error.strerror or error}; mend it or remove it.") from None
+        raise UserError(f"Cannot read the image {path}: {error.strerror or error}; repair it or remove it.") from None

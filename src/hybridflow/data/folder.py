@@ -27,7 +27,7 @@ def read_image(path: Path) -> np.ndarray:
                     f"{path} has {width}x{height} pixels, but images must be 32x32; resize it or remove it."
                 )
             if getattr(image, "n_frames", 1) > 1:
-                raise UserError(f"{path} has several frames, but images must stand still; keep one or remove it.")
+                raise UserError(f"{path} has several frames, but an image has one; keep one or remove it.")
             # Pillow quietly keeps the upper halves of a 16-bit RGB PNG.
             deep = image.format == "PNG" and any("16" in str(tile[3]) for tile in image.tile)
             image.load()
@@ -41,5 +41,5 @@ def read_image(path: Path) -> np.ndarray:
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UserError(f"{path} cannot be read as an image ({reason}); mend it or remove it.") from None
+        raise UserError(f"{path} cannot be read as an image ({reason}); repair it or remove it.") from None
     return pixels.transpose(2, 0, 1)

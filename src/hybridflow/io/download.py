@@ -77,7 +77,7 @@ def download(url: str, target: Path, *, md5: str | None = None, sha256: str | No
 
 
 def scheme_of(url: str) -> str:
-    """What stands before ``://``, in small letters; empty if nothing does (never an exception)."""
+    """The part before ``://``, in small letters; empty if nothing does (never an exception)."""
     scheme, mark, _ = url.partition("://")
     return scheme.lower() if mark else ""
 
@@ -183,9 +183,9 @@ def _transfer(url: str, partial: Path, label: str, retrying: bool) -> None:
     with response:
         if offset and not _continues(response, offset):
             offset = 0
-            if response.status == 206:  # a range nobody asked for
+            if response.status == 206:  # another range than requested
                 partial.unlink()
-                raise _BrokenError("the server sent another range than the one asked for")
+                raise _BrokenError("the server sent another range than requested")
         length = response.headers.get("Content-Length", "")
         total = offset + int(length) if length.isdecimal() else None
         with partial.open("ab" if offset else "wb") as handle:

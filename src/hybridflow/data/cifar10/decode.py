@@ -135,29 +135,26 @@ def read_cifar10(path: Path, layout: Cifar10Layout) -> Iterator[Part]:
 
 
 def _contents(path: Path, formats: dict[str, dict[str, _File]], layout: Cifar10Layout) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of the files that count, in an archive or in a directory."""
     limit = layout.member_limit
-    if path.is_dir():
-        yield from _directory(path, formats, limit)
+    if not path.is_dir():
+        names = {f"{folder}/{name}": limit for folder, files in formats.items() for name in files}
+        yield from read_members(path, names, total=8 * limit)
         return
-    names = {f"{folder}/{name}": limit for folder, files in formats.items() for name in files}
-    yield from read_members(path, names, total=8 * limit)
-
-
-def _directory(path: Path, formats: dict[str, dict[str, _File]], limit: int) -> Iterator[tuple[str, bytes]]:
-    """The files of the first layout of which any is there, in the directory or in its usual folder."""
     for folder, files in formats.items():
         for place in (path / folder, path):
-            if not any((place / name).is_file() for name in files):
-                continue
-            for name in files:
-                file = place / name
-                if not file.is_file():
-                    continue
-                if file.stat().st_size > limit:
-                    raise unusable(file, f"it has {file.stat().st_size} bytes, more than the {limit} expected")
-                try:
-                    content = file.read_bytes()
-                except OSError as error:
-                    raise unusable(file, error.strerror or str(error)) from None
-                yield f"{folder}/{name}", content
-            return
+            present = [name for name in files if (place / name).is_file()]
+            for name in present:
+                yield f"{folder}/{name}", _read(place / name, limit)
+            if present:
+                return  # the first layout counts
+
+
+def _read(file: Path, limit: int) -> bytes:
+    size = file.stat().st_size
+    if size > limit:
+        raise unusable(file, f"it has {size} bytes, more than the {limit} expected")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise unusable(file, error.strerror or str(error)) from None

