@@ -48,7 +48,7 @@ def write_archive(path: Path) -> dict[str, str]:
 def make_checkout(target: Path, constants: dict[str, str], url: str) -> Project:
     """A checkout that downloads the small archive from ``url`` and can run every stage."""
     project = copy_project(target)
-    pinned = project.path / "src" / "hybridflow" / "data" / "cifar10.py"
+    pinned = project.path / "src" / "hybridflow" / "data" / "cifar10" / "layout.py"
     lines = pinned.read_text(encoding="utf-8").splitlines()
     for name, value in constants.items():
         (index,) = [i for i, line in enumerate(lines) if line.startswith(f"    {name}: ")]
