@@ -15,6 +15,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+if workflow.is_main_process and not workflow.output_settings.verbose:
+    shorten_output(workflow.logger_manager.logger, workflow.output_settings.dryrun)
+
+
 report: "workflow/report/workflow.rst"
 
 

@@ -13,6 +13,7 @@ from hybridflow.io.disk_errors import disk_error, writing
 from hybridflow.io.files import remove_partial
 from hybridflow.io.locks import alone
 from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.progress import log_only
 
 
 class _Tee:
@@ -124,4 +125,4 @@ def _say_where(rule: str, devices: list[Any], threads: int) -> None:
 
     for device in devices:
         name = f"{threads} CPU threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
-        print(f"{rule}: computing on {device} ({name})", file=sys.stderr, flush=True)
+        log_only(f"{rule}: computing on {device} ({name})")

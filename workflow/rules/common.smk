@@ -2,6 +2,7 @@
 from itertools import product
 from pathlib import Path
 
+from hybridflow.cli.console import shorten_output
 from hybridflow.config import experiment as hf_config
 from hybridflow.store import entries as hf_store
 from hybridflow.data.fingerprint import content_hash

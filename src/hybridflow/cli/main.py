@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     compare.add_argument(
         "--tolerance-distance", type=float, default=0.02, help="share of the larger Frechet distance (default: 0.02)"
     )
+    compare.add_argument("--details", "-v", action="store_true", help="print every number and circumstance")
     compare.set_defaults(run=_compare, failure=2)
 
     options = parser.parse_args(arguments)
@@ -116,10 +117,12 @@ def _compare(options: argparse.Namespace) -> int:
 
     tolerances = Tolerances(options.tolerance_bpd, options.tolerance_distance)
     found = compare_results(options.a, options.b, tolerances)
-    print(f"A: {options.a}", f"B: {options.b}", *found.lines, sep="\n")
-    count = found.differences
-    print(f"different in {count} respect{'s' * (count > 1)}" if count else "the same within the tolerances")
-    return 1 if count else 0
+    if options.details:
+        print(f"A: {options.a}", f"B: {options.b}", *found.lines, sep="\n")
+    elif found.differences:
+        print(f"A: {options.a}", f"B: {options.b}", *(f"DIFFERENT {line}" for line in found.differences), sep="\n")
+    print(found.summary)
+    return 1 if found.differences else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compares two result folders: what they were made with, their numbers, and whether their files are the same bytes."""
+"""Compares two result folders: circumstances, numbers, and whether their files have the same bytes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from hybridflow.config.experiment import ROUNDING_ALONE
 from hybridflow.data.images import check_array
 from hybridflow.io.arrays import read_array
 from hybridflow.io.files import read_json
 from hybridflow.io.hashing import sha256_file
 from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
-from hybridflow.store.keys import WITHOUT_EFFECT
 
-CIRCUMSTANCES = ("software", "hardware", "git")
-"""Parts of provenance.json that may differ between two runs of the same experiment."""
+CIRCUMSTANCES = ("software", "hardware", "git", "seeds", "settings")
+"""Parts of provenance.json that are named. What influences a result is in its training key or in PROTOCOL."""
+
+PROTOCOL = (
+    "version",
+    "split",
+    "importance_samples",
+    "seed",
+    "images",
+    "reference_images",
+    "temperature",
+    "sampling_seed",
+    "repeats",
+    "fid_weights_sha256",
+)
+"""How a number was measured, in the file that holds it; numbers that were measured differently are different."""
 
 ARTEFACTS = ("checkpoint.safetensors", "likelihood.npy", "samples.npy", "likelihood.json", "fidelity.json")
 LARGE = (".npy", ".safetensors")
@@ -46,30 +58,43 @@ class Tolerances:
 
 @dataclass
 class Comparison:
-    """What was found.
+    """The differences between two result folders.
 
     Attributes:
         lines: sentences, in the order of the folders' content.
-        differences: how many of them make the results different.
+        differences: those of them that make the results different.
+        bpd: the largest difference of a number in bits/dim.
+        distance: the largest relative difference of a Frechet distance.
     """
 
     lines: list[str] = field(default_factory=list)
-    differences: int = 0
+    differences: list[str] = field(default_factory=list)
+    bpd: float = 0.0
+    distance: float = 0.0
 
     def note(self, line: str) -> None:
         self.lines.append(line)
 
     def differ(self, line: str) -> None:
         self.lines.append(f"DIFFERENT {line}")
-        self.differences += 1
+        self.differences.append(line)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: whether the results are the same within the tolerances."""
+        largest = f"largest difference {self.bpd:.2g} bits/dim and {100 * self.distance:.2g} % of a Frechet distance"
+        if not self.differences:
+            return f"reproduced: {largest}"
+        count = len(self.differences)
+        return f"not reproduced: {count} difference{'s' * (count > 1)}; {largest}"
 
 
 def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
     """Compares the results in two folders, each ``results/<experiment>`` of a finished run.
 
-    Settings and seeds that influence results, models, summaries or tables that only one folder has, and numbers beyond
-    the tolerance make the folders different. Versions, hardware, git revision and bytes are named, but two folders may
-    be the same without them.
+    Models with other training keys, numbers that were measured in another way, models, summaries or tables that only
+    one folder has, and numbers beyond the tolerance make the folders different. Versions, hardware, git revision,
+    settings without effect and bytes are named, but two folders may be the same without them.
 
     Raises:
         UserError: a folder does not hold finished results, or a file in it is damaged.
@@ -79,20 +104,20 @@ def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
     for part in CIRCUMSTANCES:
         for line in _differences(*(record.get(part) for record in records)):
             found.note(f"{part}: {line}")
-    for part in ("seeds", "settings"):
-        for name, ours, theirs in _leaves(*(record.get(part) for record in records)):
-            report = found.differ if _matters(part, name, (ours, theirs)) else found.note
-            report(f"{part}: {_unequal(name, ours, theirs)}")
     models = [record.get("checkpoints", {}) for record in records]
     for model in sorted(models[0].keys() | models[1].keys()):
         if model not in models[0] or model not in models[1]:
             found.differ(f"{model}: only in {'A' if model in models[0] else 'B'}")
             continue
         trained = [{k: v for k, v in m[model].items() if k not in ("sha256", "training_seconds")} for m in models]
-        for line in _differences(*trained):
-            found.note(f"{model}: checkpoint: {line}")
+        for name, ours, theirs in _leaves(*trained):
+            report = found.differ if name == "key" else found.note
+            report(f"{model}: checkpoint: {_unequal(name, ours, theirs)}")
         for name, numbers in PER_MODEL.items():
             values = [_json(folder / model / name) for folder in (a, b)]
+            for key in PROTOCOL:
+                if key in values[0] and key in values[1] and values[0][key] != values[1][key]:
+                    found.differ(f"{model}/{name}: {_unequal(key, values[0][key], values[1][key])}")
             for key, meaning in numbers.items():
                 _compare_number(found, f"{model}: {meaning}", values[0].get(key), values[1].get(key), key, tolerances)
         for name in ARTEFACTS:
@@ -101,30 +126,23 @@ def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
     return found
 
 
-def _matters(part: str, name: str, values: tuple[Any, Any]) -> bool:
-    """Whether a setting with these two values can change results.
-
-    An option that the older of two records does not know, and that is switched off in the other, changes none.
-    """
-    if part == "seeds":
-        return True
-    keys = name.split(".")
-    unknown = ABSENT in values and any(value is None or value is False for value in values)
-    return not (unknown or keys[0] in ("experiment", "small") or (WITHOUT_EFFECT | ROUNDING_ALONE) & set(keys))
-
-
 def _compare_number(found: Comparison, name: str, a: Any, b: Any, key: str, tolerances: Tolerances) -> None:
     if a is None and b is None:
         return  # not measured
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in (a, b)):
         found.differ(f"{name} is {_text(a)} in A, {_text(b)} in B")
         return
-    relative = not key.endswith("_bpd")
-    allowed = tolerances.distance * max(abs(a), abs(b)) if relative else tolerances.bpd
-    limit = f"{100 * tolerances.distance:g} %" if relative else f"{tolerances.bpd:g}"
-    if a == b:
+    apart = abs(a - b)
+    if key.endswith("_bpd"):
+        found.bpd = max(found.bpd, apart)
+        allowed, limit = tolerances.bpd, f"{tolerances.bpd:g}"
+    else:
+        larger = max(abs(a), abs(b))
+        found.distance = max(found.distance, apart / larger if larger else 0.0)
+        allowed, limit = tolerances.distance * larger, f"{100 * tolerances.distance:g} %"
+    if apart == 0:
         found.note(f"{name} {a:.6g} in both")
-    elif abs(a - b) <= allowed:
+    elif apart <= allowed:
         found.note(f"{name} {a:.6g} in A, {b:.6g} in B, within {limit}")
     else:
         found.differ(f"{name} {a:.6g} in A, {b:.6g} in B, beyond {limit}")
@@ -133,7 +151,7 @@ def _compare_number(found: Comparison, name: str, a: Any, b: Any, key: str, tole
 def _compare_bytes(found: Comparison, name: str, a: Path, b: Path) -> None:
     missing = [letter for letter, path in (("A", a), ("B", b)) if not path.is_file()]
     if missing:
-        # Arrays and weights are often left out of a folder that is kept or sent; their numbers stand in the JSON files.
+        # Arrays and weights are often left out of a folder that is kept or sent; the JSON files hold their numbers.
         report = found.note if a.suffix in LARGE else found.differ
         report(f"{name}: missing in {' and '.join(missing)}")
         return

@@ -9,12 +9,22 @@ from typing import Any
 from tqdm import tqdm
 
 
+TERMINAL_INTERVAL = 60.0
+"""Seconds between two lines of one job on a terminal that jobs share."""
+
+
+def log_only(line: str) -> None:
+    """Writes a line to the job's log file; to standard error where there is none."""
+    print(line, file=getattr(sys.stderr, "log", None) or sys.stderr, flush=True)
+
+
 class Progress:
     """Counts ``total`` units and shows rate, ETA and any figures.
 
     On a terminal that this process has to itself this is a tqdm bar. Elsewhere (a log file, jobs
     that share a terminal) it prints a full line every ``interval`` seconds, so that lines of
-    parallel jobs stay apart and logs stay readable.
+    parallel jobs stay apart and logs stay readable. Where standard error also goes to a log file
+    (``log_only``), the terminal gets such a line once a minute, and none of short work.
 
     Args:
         total: number of units, or None if unknown.
@@ -41,7 +51,7 @@ class Progress:
     ) -> None:
         self.total, self.label, self.unit, self.initial, self.scale = total, label, unit, initial, scale
         self.n, self.interval, self.figures = initial, interval, ""
-        self.start = self.last = time.monotonic()
+        self.start = self.last = self.shown = time.monotonic()
         self.silent = silent
         self.bar: tqdm | None = None
         if sys.stderr.isatty() and not (shared or silent):
@@ -75,7 +85,11 @@ class Progress:
             if self.total
             else None,
         )
-        print(meter, file=sys.stderr, flush=True)
+        if self.last - self.shown >= TERMINAL_INTERVAL:
+            self.shown = self.last
+            print(meter, file=sys.stderr, flush=True)
+        else:
+            log_only(meter)
 
     def __enter__(self) -> Progress:
         return self
