@@ -1,12 +1,13 @@
-# make setup | demo | smoke | train-cpu | test | lint | publish        PYTHON=python3.12 chooses another interpreter
+# make setup | demo | smoke | train-cpu | test | test-slow | lint | publish     PYTHON=python3.12 chooses an interpreter
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo smoke train-cpu test lint publish
+.PHONY: setup demo smoke train-cpu test test-slow lint publish
 
 setup: $(INSTALLED)
 
@@ -15,40 +16,46 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one with make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "error: $(PYTHON) cannot make virtual environments; install it, e.g. apt install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@echo "installing the pinned packages into .venv (about 6 GB; minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-# The cpu preset from its published weights: samples, measures, tables and draws them anew in results/demo, and says
-# how that differs from the committed results/cpu.
+# The cpu preset from its published weights: samples, measures, tables and draws it into results/demo, and compares
+# that with the committed results/cpu. Without .git (a source archive), DVC works without it, too.
 demo: $(INSTALLED)
-	$(BIN)/dvc pull
-	$(SNAKEMAKE) --configfile presets/cpu.yaml --config experiment=demo
+	@test -e .git || $(BIN)/dvc config --local core.no_scm true
+	@$(BIN)/dvc pull --quiet
+	@$(SNAKEMAKE) --configfile presets/cpu.yaml --config experiment=demo
 	@cat results/demo/table1.md
-	@echo "figures: results/demo/figures/"
+	@echo "figures: results/demo/figures/   details: results/demo/details.md   logs: results/demo/logs/"
 	@$(BIN)/hybridflow compare results/cpu results/demo
 
 # The whole experiment from nothing at a toy size: trains every model for minutes.
 smoke: $(INSTALLED)
-	$(SNAKEMAKE) --configfile presets/smoke.yaml
+	@$(SNAKEMAKE) --configfile presets/smoke.yaml
 	@cat results/smoke/table1.md
 	@echo "figures: results/smoke/figures/"
 
 # Trains the cpu preset from scratch (hours), in a store of its own, and compares with the committed results.
 train-cpu: $(INSTALLED)
-	HYBRIDFLOW_STORE=store/retrained $(SNAKEMAKE) --configfile presets/cpu.yaml --config experiment=cpu-retrained
+	@HYBRIDFLOW_STORE=store/retrained $(SNAKEMAKE) --configfile presets/cpu.yaml --config experiment=cpu-retrained
 	@cat results/cpu-retrained/table1.md
 	@$(BIN)/hybridflow compare results/cpu results/cpu-retrained
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(PYTEST) -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakemake --lint
 
 # make publish CONFIG=presets/smoke.yaml adds that configuration's new results to DVC and pushes them.
 publish: $(INSTALLED)
-	$(BIN)/hybridflow publish $(if $(CONFIG),--configfile $(CONFIG))
+	@$(BIN)/hybridflow publish $(if $(CONFIG),--configfile $(CONFIG))

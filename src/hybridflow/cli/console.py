@@ -73,8 +73,13 @@ class _Short(DefaultFormatter):
         counts = record["stats"]
         if not self.dry_run:
             return f"{counts['total']} jobs"
-        lines = [f"{rule:<20}{count:>6}  {', '.join(filter(None, self.planned.get(rule, [])))}" for rule, count in counts.items()]
-        return "\n".join(["Job stats:", *(line.rstrip() if len(line) <= WIDTH else f"{line[: WIDTH - 4]} ..." for line in lines)])
+        lines = [
+            f"{rule:<20}{count:>6}  {', '.join(filter(None, self.planned.get(rule, [])))}"
+            for rule, count in counts.items()
+        ]
+        return "\n".join(
+            ["Job stats:", *(line.rstrip() if len(line) <= WIDTH else f"{line[: WIDTH - 4]} ..." for line in lines)]
+        )
 
 
 def _words(wildcards: Mapping[str, str] | None) -> str:

@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
 from hybridflow.io.disk_errors import disk_error
 from hybridflow.runtime.errors import UserError
 
+MOST_IMAGES = 10_000
+"""Images in one PNG; a set of samples for measuring is the workflow's."""
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a subcommand; a :class:`UserError` is printed as one sentence, status 1 (of ``compare``: 2)."""
+    """Runs a subcommand; a :class:`UserError` is printed as one sentence.
+
+    Returns:
+        The exit status: 1 for an error; of ``compare`` and ``check-reference`` 1 for a difference, 2 for an error.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (UserError, OSError) as error:
+        message = error if isinstance(error, UserError) else disk_error(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return getattr(options, "failure", 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="hybridflow", description="Beside the workflow: store, samples and comparisons."
+        prog="hybridflow", description="Beside the workflow: store, samples, comparisons, and what can be configured."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     status = commands.add_parser("status", help="say which results of a configuration are stored, published, missing")
+    status.add_argument("--check", action="store_true", help="exit with 3 unless every result is in the store")
     status.set_defaults(run=_status)
 
     publish = commands.add_parser("publish", help="add new results of a configuration to DVC and push them")
@@ -31,10 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     sample = commands.add_parser("sample", help="draw images from a checkpoint into one PNG")
     sample.add_argument("checkpoint", type=Path)
-    sample.add_argument("--n", type=int, default=64, help="number of images (default: 64)")
+    sample.add_argument("--n", type=int, default=64, help=f"number of images, at most {MOST_IMAGES:,} (default: 64)")
     sample.add_argument("--out", type=Path, default=Path("grid.png"), help="PNG to write (default: grid.png)")
-    sample.add_argument("--columns", type=int, default=8)
-    sample.add_argument("--temperature", type=float, default=1.0)
+    sample.add_argument("--columns", type=int, help="images in a row (default: 8)")
+    sample.add_argument("--temperature", type=float, default=1.0, help="factor on the latents (default: 1)")
     sample.add_argument("--seed", type=int, default=0)
     sample.set_defaults(run=_sample)
 
@@ -48,50 +71,49 @@ def main(arguments: list[str] | None = None) -> int:
     compare.add_argument("--details", "-v", action="store_true", help="print every number and circumstance")
     compare.set_defaults(run=_compare, failure=2)
 
-    options = parser.parse_args(arguments)
-    try:
-        return options.run(options)
-    except (UserError, OSError) as error:
-        told = error if isinstance(error, UserError) else disk_error(error)
-        if told is None:
-            raise
-        print(f"error: {told}", file=sys.stderr)
-        return getattr(options, "failure", 1)
-    except KeyboardInterrupt:
-        return 130
+    reference = commands.add_parser(
+        "check-reference", help="compare a model with numbers of the published implementation (status 1 if they differ)"
+    )
+    reference.add_argument("file", type=Path, metavar="FILE.npz")
+    reference.set_defaults(run=_check_reference, failure=2)
+    return parser
 
 
-def _entries(options: argparse.Namespace) -> list:
+def _entries(options: argparse.Namespace) -> tuple[str, list]:
+    """The configured experiment, and the entries of the store that it needs."""
     from hybridflow.config.experiment import load_settings
     from hybridflow.data.fingerprint import content_hash
     from hybridflow.store.entries import expected_entries
 
     settings = load_settings("config.yaml", *options.configfile)
     dataset_hash = content_hash(settings.dataset, Path("resources/folder-fingerprint.json"))
-    return list(expected_entries(settings, dataset_hash))
+    return settings.experiment, list(expected_entries(settings, dataset_hash))
 
 
 def _status(options: argparse.Namespace) -> int:
     from hybridflow.store.entries import status_lines
 
-    entries = _entries(options)
+    experiment, entries = _entries(options)
+    files = " ".join(map(str, options.configfile))
+    print(f"experiment {experiment!r} ({f'config.yaml with {files}' if files else 'config.yaml'})")
     print(*status_lines(entries), sep="\n")
-    return 0 if all(entry.stored for entry in entries) else 3
+    if not files and not any(entry.stored for entry in entries):
+        print("for a preset: hybridflow status --configfile presets/cpu.yaml")
+    if any(entry.damaged_notes for entry in entries):
+        return 1
+    return 3 if options.check and not all(entry.stored for entry in entries) else 0
 
 
 def _publish(options: argparse.Namespace) -> int:
     from hybridflow.cli.publish import publish
 
-    publish(_entries(options), options.remote)
+    publish(_entries(options)[1], options.remote)
     return 0
 
 
 def _sample(options: argparse.Namespace) -> int:
-    for name in ("n", "columns"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} is {getattr(options, name)}, but must be at least 1.")
-    if options.temperature <= 0:
-        raise UserError(f"--temperature is {options.temperature:g}, but must be above 0.")
+    _check_sample_options(options)
+    columns = options.columns or min(8, options.n)
 
     import numpy as np
 
@@ -107,9 +129,39 @@ def _sample(options: argparse.Namespace) -> int:
             indices = range(start, min(start + 64, options.n))
             parts.append(sample_images(flow, indices, options.seed, options.temperature, device))
             progress.update(len(indices))
-    save_png(options.out, image_grid(np.concatenate(parts), options.columns), scale=4)
+    save_png(options.out, image_grid(np.concatenate(parts), columns), scale=4)
     print(options.out)
     return 0
+
+
+def _check_sample_options(options: argparse.Namespace) -> None:
+    """Refuses bad values before anything is computed.
+
+    Raises:
+        UserError: with the option's name.
+    """
+    if not 1 <= options.n <= MOST_IMAGES:
+        raise UserError(f"--n is {options.n}, but must be from 1 to {MOST_IMAGES}.")
+    if options.columns is not None and not 1 <= options.columns <= options.n:
+        raise UserError(f"--columns is {options.columns}, but must be from 1 to --n ({options.n}).")
+    if not (math.isfinite(options.temperature) and options.temperature > 0):
+        raise UserError(f"--temperature is {options.temperature:g}, but must be a number above 0.")
+    if options.out.suffix.lower() != ".png":
+        raise UserError(f"--out is {options.out}, but the image is written as PNG; give a name that ends in .png.")
+    if options.out.is_dir() or not options.out.absolute().parent.is_dir():
+        raise UserError(f"--out is {options.out}, which is a folder or lies in a folder that is not there.")
+    if options.checkpoint.exists() and not options.checkpoint.is_file():
+        raise UserError(f"{options.checkpoint} is not a file.")
+    if options.checkpoint.is_file():
+        with options.checkpoint.open("rb") as file:
+            start = file.read(9)
+        # A damaged checkpoint still has its suffix; a safetensors file begins with a length and JSON.
+        if options.checkpoint.suffix != ".safetensors" and start[8:] != b"{":
+            raise UserError(
+                f"{options.checkpoint} is not a checkpoint of this workflow, which are .safetensors files such as "
+                "results/<experiment>/<variant>/seed<n>/checkpoint.safetensors. The file is as it was. Published "
+                "DenseFlow weights can be loaded in Python: docs/own-weights.md."
+            )
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -123,6 +175,12 @@ def _compare(options: argparse.Namespace) -> int:
         print(f"A: {options.a}", f"B: {options.b}", *(f"DIFFERENT {line}" for line in found.differences), sep="\n")
     print(found.summary)
     return 1 if found.differences else 0
+
+
+def _check_reference(options: argparse.Namespace) -> int:
+    from hybridflow.cli.reference import check_reference
+
+    return 0 if check_reference(options.file) else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,9 +11,12 @@ from pathlib import Path
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.entries import Entry
 
+LAST_LINES = 4
+"""As many lines of a failed dvc command are shown; its reason is in the last ones."""
+
 
 def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
-    """Adds every stored file that DVC does not track yet, and pushes all stored entries.
+    """Adds every stored file to DVC, pushes all of them, and prints what to commit.
 
     Each file gets a ``.dvc`` file of its own, so that variants can be pulled one by one.
 
@@ -26,21 +30,28 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     Raises:
         UserError: nothing is stored, a result is damaged, or dvc fails.
     """
-    files = [path for entry in entries if entry.stored for path in entry.files]
-    if not files:
-        raise UserError("publish: none of this configuration's results is in store/; run the workflow first.")
-    for entry in entries:
-        if entry.stored:
-            _check(entry)
-    for path in files:
-        # Also when it is tracked: a result made anew under the same key may differ in its bits.
-        _dvc("add", "--quiet", str(path))
-    notes = [note for entry in entries if entry.stored for note in entry.notes]
-    _dvc("push", "--quiet", *(["--remote", remote] if remote else []), *map(str, notes))
+    stored = [entry for entry in entries if entry.stored]
     missing = [entry.name for entry in entries if not entry.stored]
-    print(f"published {len(files)} files of {len(entries) - len(missing)} results", end="")
-    print(f"; not stored yet: {', '.join(missing)}" if missing else "")
-    print("now commit the .dvc files (and dvc-remote/, when that is the remote):  git add store dvc-remote")
+    if not stored:
+        raise UserError("publish: none of this configuration's results is in store/; run the workflow first.")
+    for entry in stored:
+        _check(entry)
+    target = remote or _default_remote()
+    for entry in stored:
+        for path in entry.files:
+            # Also when it is tracked: a result that was computed again under the same key may differ in its bits.
+            _dvc("add", str(path))
+    notes = [note for entry in stored for note in entry.notes]
+    _dvc("push", "--remote", target, *map(str, notes))
+    print(f"pushed to the remote {target!r}:")
+    for entry in stored:
+        for path in entry.files:
+            print(f"  {path}  ({path.stat().st_size / 1e6:,.1f} MB)")
+    if missing:
+        print(f"not in the store yet: {', '.join(missing)}")
+    folder = _folder_of(target)
+    print("to share them, commit:")
+    print(f"  git add {shlex.join([*map(str, notes), *([folder] if folder else [])])}")
     return notes
 
 
@@ -66,8 +77,36 @@ def _check(entry: Entry) -> None:
         read_whole_history(entry.file(".jsonl"), read_metadata(path))
 
 
-def _dvc(*arguments: str) -> None:
+def _default_remote() -> str:
+    name = _dvc("config", "core.remote").strip()
+    if not name:
+        raise UserError("publish: DVC has no default remote; name one with --remote, or `dvc remote default NAME`.")
+    return name
+
+
+def _folder_of(remote: str) -> str | None:
+    """The folder of this project in which a remote is, if it is one: it has to be committed, too."""
+    for line in _dvc("remote", "list").splitlines():
+        name, _, url = line.partition(" " if "\t" not in line else "\t")
+        url = url.strip().removesuffix("(default)").strip()
+        if name == remote and "://" not in url:
+            folder = Path(url).resolve()
+            if folder.is_relative_to(Path.cwd().resolve()):
+                return str(folder.relative_to(Path.cwd().resolve()))
+    return None
+
+
+def _dvc(*arguments: str) -> str:
+    """The output of a dvc command.
+
+    Raises:
+        UserError: it fails; the sentence ends with dvc's own last lines.
+    """
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        detail = " ".join((done.stderr or done.stdout).split())
-        raise UserError(f"publish: `dvc {arguments[0]}` failed: {detail}")
+        lines = [
+            line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip() and "any troubles" not in line
+        ]
+        said = "\n  ".join(["", *lines[-LAST_LINES:]])
+        raise UserError(f"publish: `dvc {arguments[0]}` failed and says:{said}")
+    return done.stdout

@@ -8,7 +8,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-
 TERMINAL_INTERVAL = 60.0
 """Seconds between two lines of one job on a terminal that jobs share."""
 

@@ -1,13 +1,8 @@
-"""Weights and reference numbers of the published DenseFlow implementation.
-
-``python -m hybridflow.models.generators.denseflow_reference FILE.npz`` compares this model with a file of reference numbers and
-exits with status 1 when they disagree.
-"""
+"""Weights and reference numbers of the published DenseFlow implementation (``hybridflow check-reference``)."""
 
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -134,25 +129,20 @@ def deviations(flow: DenseFlow, arrays: Mapping[str, np.ndarray], mode: str) -> 
     return float(relative), float(absolute)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prints the deviations of both modes; status 1 above the tolerances, 2 on bad usage."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if len(arguments) != 1:
-        print("usage: python -m hybridflow.models.generators.denseflow_reference FILE.npz", file=sys.stderr)
-        return 2
-    try:
-        flow, arrays = read_reference(arguments[0])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    agrees = True
+def check_reference(path: str | Path) -> Iterator[tuple[bool, str]]:
+    """For each mode: whether the model agrees with a reference file within the tolerances, and the deviations in words.
+
+    Raises:
+        UserError: the file cannot be read or lacks an array.
+    """
+    flow, arrays = read_reference(path)
     for mode in ("eval", "train"):
         log_prob, sample = deviations(flow, arrays, mode)
-        # "not <=" so that a NaN counts as disagreement
-        agrees &= log_prob <= LOG_PROB_TOLERANCE and sample <= SAMPLE_TOLERANCE
-        print(f"{mode}: log_prob {log_prob:.2e} relative, sample {sample:.2e} absolute")
-    print(f"tolerances: {LOG_PROB_TOLERANCE:.0e}, {SAMPLE_TOLERANCE:.0e}: {'agrees' if agrees else 'DISAGREES'}")
-    return 0 if agrees else 1
+        yield (
+            log_prob <= LOG_PROB_TOLERANCE and sample <= SAMPLE_TOLERANCE,  # false for NaN
+            f"{mode}: log_prob {log_prob:.2e} relative (at most {LOG_PROB_TOLERANCE:.0e}), "
+            f"sample {sample:.2e} absolute (at most {SAMPLE_TOLERANCE:.0e})",
+        )
 
 
 def _draws(arrays: Mapping[str, np.ndarray], prefix: str) -> list[Tensor]:
@@ -208,7 +198,3 @@ def _dequantization_pairs(flow: DenseFlow) -> Iterator[tuple[str, str]]:
         yield from _convolution(f"{net}.input", f"{published}.0")
         yield from _dense_pairs(f"{net}.dense", f"{published}.1.dense", len(coupling.net.dense) - 1)
         yield from _convolution(f"{net}.output", f"{published}.2")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
