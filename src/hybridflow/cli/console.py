@@ -21,6 +21,7 @@ DROPPED_LINES = (
     "Elapsed time",
     "Removing temporary",
     "Select jobs",
+    "Some jobs were triggered",
     "Using shell",
 )
 
@@ -73,13 +74,11 @@ class _Short(DefaultFormatter):
         counts = record["stats"]
         if not self.dry_run:
             return f"{counts['total']} jobs"
-        lines = [
-            f"{rule:<20}{count:>6}  {', '.join(filter(None, self.planned.get(rule, [])))}"
-            for rule, count in counts.items()
-        ]
-        return "\n".join(
-            ["Job stats:", *(line.rstrip() if len(line) <= WIDTH else f"{line[: WIDTH - 4]} ..." for line in lines)]
-        )
+        lines = ["Job stats:"]
+        for rule, count in counts.items():
+            line = f"{rule:<20}{count:>6}  {', '.join(filter(None, self.planned.get(rule, [])))}".rstrip()
+            lines.append(line if len(line) <= WIDTH else f"{line[: WIDTH - 4]} ...")
+        return "\n".join(lines)
 
 
 def _words(wildcards: Mapping[str, str] | None) -> str:
