@@ -30,7 +30,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"paper": ([], 8), "cpu": ([ROOT / "presets" / "cpu.yaml"], 32)}  # config files, images per batch
 HYBRIDS = {"train-dcgan": "dcgan-0.5", "train-resnet18": "resnet18-0.5"}
-SAMPLES = 8  # of the bound that the row bound-stacked computes in one pass; its images are image samples
 MATRIX = 1024  # side of the matrices of the yardstick
 
 
@@ -78,9 +77,8 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     import numpy as np
     import torch
 
-    from hybridflow.config.experiment import load_settings
+    from hybridflow.config.loading import load_settings
     from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, ClassifierExtractor
-    from hybridflow.evaluation.likelihood import log_weights
     from hybridflow.evaluation.metrics.frechet import MomentAccumulator, frechet_distance
     from hybridflow.evaluation.sampling import sample_images
     from hybridflow.models.generators.base import bits_per_dim
@@ -104,9 +102,6 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
 
     if name == "feed":
         return Row(lambda: [batches.training(step) for step in range(50)], 50 * batch)
-    if name == "feed-host":
-        fed = Batches(images, training.model_copy(update={"images_on": "host"}), 0, target)
-        return Row(lambda: [fed.training(step) for step in range(50)], 50 * batch)
     if name == "features":
         extractor = ClassifierExtractor(CifarClassifier(64), target)
         x = torch.from_numpy(images[:250]).to(target)
@@ -169,17 +164,12 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
         with torch.no_grad(), network_precision(NETWORK_DTYPES[precision]):
             flow.log_prob(x, GeneratorNoise(0, target), condition)
 
-    def stacked() -> None:
-        noises = [GeneratorNoise(k, target) for k in range(SAMPLES)]
-        with torch.no_grad(), network_precision(NETWORK_DTYPES[precision]):
-            log_weights(flow, x, noises, condition)
-
-    return Row(bound, batch) if name == "bound" else Row(stacked, batch * SAMPLES)
+    return Row(bound, batch)
 
 
 MODES = {"plain": "", "checkpointing": ", checkpointing", "compile": ", compiled", "returned": ", memory returned"}
-FIXED = ("features", "features-inception", "frechet", "feed", "feed-host")  # neither size nor precision changes these
-ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", "bound-stacked", *FIXED)
+FIXED = ("features", "features-inception", "frechet", "feed")  # neither size nor precision changes these
+ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", *FIXED)
 
 
 def measure(

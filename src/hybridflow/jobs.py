@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from hybridflow.config.experiment import Settings, parse_settings
+from hybridflow.config.experiment import Settings
+from hybridflow.config.loading import parse_settings
 from hybridflow.io.disk_errors import disk_error, writing
 from hybridflow.io.files import remove_partial
 from hybridflow.io.locks import alone

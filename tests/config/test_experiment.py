@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from hybridflow.config.experiment import FlowSettings, json_schema, load_settings, parse_settings
+from hybridflow.config.generators import DenseFlowSettings
+from hybridflow.config.loading import load_settings, parse_settings
+from hybridflow.config.schema import json_schema
 from hybridflow.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -267,14 +269,14 @@ def test_overrides_reach_deep_and_no_further():
         training={"optimizer": {"lr": 0.5}, "final_phase": {"epochs": 0}}, flow={"coupling": {"depth": 3}}
     )
     settings = parse_settings(merged(BASE, over))
-    changed, base = settings.resolve("b"), settings.resolve("baseline")
+    changed, base = settings.variants["b"], settings.variants["baseline"]
     assert (changed.training.optimizer.lr, base.training.optimizer.lr) == (0.5, 0.25)
     assert changed.training.optimizer.weight_decay == 0.125
     assert changed.training.final_phase.epochs == 0
     assert changed.training.final_phase.lr == base.training.final_phase.lr
     assert changed.flow.coupling.depth == 3
     assert changed.flow.coupling.growth == base.flow.coupling.growth
-    assert base.flow == settings.flow == FlowSettings()
+    assert base.flow == settings.flow == DenseFlowSettings()
     assert base.training == settings.training
 
 
@@ -282,10 +284,10 @@ def test_resolved_variants_know_their_discriminator():
     settings = parse_settings(
         merged(BASE, variant(discriminator="dcgan", adversarial_weight=0.5, init_from="baseline"))
     )
-    found = settings.resolve("b")
+    found = settings.variants["b"]
     assert (found.name, found.discriminator_name, found.init_from) == ("b", "dcgan", "baseline")
     assert found.discriminator.width == 8
-    assert settings.resolve("baseline").discriminator is None
+    assert settings.variants["baseline"].discriminator is None
 
 
 def test_adaptive_weight_for_all_but_a_purely_adversarial_variant():
@@ -296,7 +298,7 @@ def test_adaptive_weight_for_all_but_a_purely_adversarial_variant():
         }
     }
     settings = parse_settings(merged(BASE, over))
-    found = {name: settings.resolve(name).training.adaptive_weight for name in settings.variants}
+    found = {name: settings.variants[name].training.adaptive_weight for name in settings.variants}
     assert found == {"baseline": True, "half": True, "whole": False}
 
 
@@ -358,7 +360,7 @@ def test_unreadable_files(tmp_path):
 
 def test_the_papers_configuration():
     settings = load_settings(ROOT / "config.yaml")
-    assert settings.flow == FlowSettings(), "the defaults are DenseFlow-74-10"
+    assert settings.flow == DenseFlowSettings(), "the defaults are DenseFlow-74-10"
     assert not settings.small
     rows = [(v.discriminator, v.adversarial_weight) for v in settings.variants.values()]
     assert sorted(rows, key=str) == sorted([(None, 0), ("dcgan", 0.5), ("resnet18", 0.5), ("resnet18", 1)], key=str)
@@ -371,7 +373,7 @@ def test_presets_on_top_of_it(preset):
     settings = load_settings(ROOT / "config.yaml", preset)
     assert settings.experiment != load_settings(ROOT / "config.yaml").experiment
     for name in settings.variants:
-        settings.resolve(name)
+        settings.variants[name]
 
 
 # --- the schema for editors -------------------------------------------------------------------------------------------

@@ -15,7 +15,9 @@ from checkout import Project
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hybridflow.config.experiment import NAME_PATTERN, Settings, load_settings, parse_settings
+from hybridflow.config.experiment import Settings
+from hybridflow.config.fields import NAME_PATTERN
+from hybridflow.config.loading import load_settings, parse_settings
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import training_key
 

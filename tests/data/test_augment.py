@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hybridflow.config.experiment import AugmentationSettings
+from hybridflow.config.training import AugmentationSettings
 from hybridflow.data.augment import augment
 
 OFF = AugmentationSettings(horizontal_flip=False, pad=0, translate=0.0)

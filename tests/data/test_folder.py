@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridflow.config.experiment import DatasetSettings
+from hybridflow.config.data import DatasetSettings
 from hybridflow.data import fingerprint
 from hybridflow.data.fingerprint import content_hash
 from hybridflow.data.images import load_images

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridflow.config.experiment import DatasetSettings
+from hybridflow.config.data import DatasetSettings
 from hybridflow.data.cifar10.layout import Cifar10Layout
 from hybridflow.data.cifar10.pickles import as_bytes_array, load_plain
 from hybridflow.data.images import load_images, load_labels

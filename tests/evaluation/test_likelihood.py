@@ -2,7 +2,6 @@
 
 import copy
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +10,22 @@ import torch
 from PIL import Image
 from tiny import TINY_FLOW
 
-from hybridflow.config.experiment import (
-    DequantizationSettings,
-    FlowSettings,
-    LikelihoodSettings,
-    SamplingSettings,
-)
+from hybridflow.config.evaluation import LikelihoodSettings, SamplingSettings
+from hybridflow.config.generators import DenseFlowSettings, DequantizationSettings
 from hybridflow.evaluation.likelihood import (
     ROUND_TRIP_LIMIT,
     BoundAccumulator,
-    bound_memory,
     evaluate_likelihood,
     image_bounds,
-    log_weights,
     round_trip_error,
-    samples_at_once,
     summarise,
 )
-from hybridflow.evaluation.memory_budget import LiveBytes, PassMemory
 from hybridflow.evaluation.sampling import image_grid, image_latents, sample_images, sample_to_file, save_png, set_seed
 from hybridflow.io.resumable_array import GrowingArray
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.models.transforms.dequantization import UniformDequantization
 from hybridflow.runtime.errors import UserError
-from hybridflow.runtime.noise import GeneratorNoise, StackedNoise
+from hybridflow.runtime.noise import GeneratorNoise
 from hybridflow.runtime.seeding import derive_seed
 
 CPU = torch.device("cpu")
@@ -45,7 +36,7 @@ def flow() -> DenseFlow:
     return built(TINY_FLOW)
 
 
-def built(settings: FlowSettings) -> DenseFlow:
+def built(settings: DenseFlowSettings) -> DenseFlow:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         flow = DenseFlow(settings, (3, 8, 8))
@@ -197,144 +188,12 @@ def wide(request) -> DenseFlow:
     return built(TINY_FLOW.model_copy(update={"coupling": coupling, "dequantization": KINDS[request.param]}))
 
 
-def test_stacked_noise_is_the_single_draws_one_below_the_other():
-    stacked = StackedNoise([GeneratorNoise(seed) for seed in (5, 3, 4)])
-    single = [GeneratorNoise(seed) for seed in (5, 3, 4)]
-    for shape in ((2, 3, 4), (1,), (4, 1, 2, 2)):
-        drawn = stacked((3 * shape[0], *shape[1:]))
-        assert torch.equal(drawn, torch.cat([noise(shape) for noise in single]))
-    with pytest.raises(ValueError, match="7 rows are no multiple of 3 noises"):
-        stacked((7, 2))
-
-
-@torch.no_grad()
-def test_log_weights_are_those_of_single_passes(either):
-    x = torch.from_numpy(pixels(3))
-    single = torch.stack([either.log_prob(x, GeneratorNoise(seed)) for seed in range(4)])
-    stacked = log_weights(either, x, [GeneratorNoise(seed) for seed in range(4)], either.condition(x))
-    assert stacked.shape == (4, 3)
-    torch.testing.assert_close(stacked, single, rtol=1e-5, atol=0)
-    assert single.std(0).min() > 1e-3  # the samples differ, and so do the images:
-    assert single.std(1).min() > 1e-3
-
-
-@torch.no_grad()
 def test_one_sample_at_a_time_is_bit_for_bit_a_plain_loop(either):
     x = torch.from_numpy(pixels(3))
     plain, condition = BoundAccumulator(3), either.condition(x)
     for k in range(4):
         plain.update(either.log_prob(x, GeneratorNoise(derive_seed(1, "evaluate", 6, k)), condition))
     assert torch.equal(image_bounds(either, x, 4, seed=1, first=6), plain.bounds())
-
-
-@pytest.mark.parametrize("at_once", [2, 3, 5, 9])
-def test_bounds_do_not_depend_on_how_many_samples_are_computed_at_once(either, at_once):
-    x = torch.from_numpy(pixels(3))
-    for flow, tolerance in ((either, 1e-5), (copy.deepcopy(either).double(), 1e-12)):
-        single = image_bounds(flow, x, 5, seed=1, first=6)
-        torch.testing.assert_close(image_bounds(flow, x, 5, 1, 6, at_once=at_once), single, rtol=tolerance, atol=0)
-
-
-def gigabytes(memory: PassMemory, rows: int) -> float:
-    return memory.bytes_of(rows) / 1e9
-
-
-def test_the_budget_says_how_many_passes_there_are(wide, tmp_path, monkeypatch):
-    settings = LikelihoodSettings(importance_samples=5, batch_size=3, memory_gb=gigabytes(bound_memory(wide)[1], 7))
-    assert samples_at_once(wide, 7, settings) == 2
-    monkeypatch.setattr("hybridflow.evaluation.likelihood.samples_at_once", lambda *_: 2)  # not the counted passes
-    rows, steps, original = [], [], DenseFlow.log_prob
-
-    def noted(self, x, *arguments):
-        rows.append(len(x))
-        return original(self, x, *arguments)
-
-    monkeypatch.setattr(DenseFlow, "log_prob", noted)
-    monkeypatch.setattr("hybridflow.runtime.progress.Progress.update", lambda self, count: steps.append(count))
-    evaluate_likelihood(wide, pixels(7), settings, tmp_path / "a.npy", CPU, "key")
-    assert rows == [6, 6, 3, 6, 6, 3, 2, 2, 1]  # 7 images are 3 + 3 + 1, 5 samples are 2 + 2 + 1
-    assert steps == rows
-
-
-def test_a_budget_gives_the_most_samples_that_fit(wide):
-    of_pass = bound_memory(wide)[1]
-
-    def fitting(budget: float | None, batch_size: int = 3, images: int = 7) -> int:
-        settings = LikelihoodSettings(importance_samples=5, batch_size=batch_size, memory_gb=budget)
-        return samples_at_once(wide, images, settings)
-
-    assert fitting(None) == 1
-    assert [fitting(gigabytes(of_pass, rows)) for rows in (3, 5, 6, 8, 9, 15, 18)] == [1, 1, 2, 2, 3, 5, 5]
-    assert fitting(gigabytes(of_pass, 6) - 1e-9) == 1  # a byte less
-    assert fitting(gigabytes(of_pass, 6), batch_size=250, images=2) == 3  # there are no 250 images
-    assert fitting(1e308) == 5
-
-
-@pytest.mark.parametrize("rows", [3, 6, 7, 12, 15])
-def test_passes_stay_within_the_budget(wide, rows):
-    limit = bound_memory(wide)[1].bytes_of(rows)
-    settings = LikelihoodSettings(importance_samples=5, batch_size=3, memory_gb=limit / 1e9)
-    at_once = samples_at_once(wide, 3, settings)
-    with LiveBytes() as counted:
-        image_bounds(wide, torch.from_numpy(pixels(3)), 5, 0, 0, at_once=at_once)
-    assert 0.8 * limit < counted.peak <= limit
-
-
-def test_the_memory_of_a_pass_grows_linearly_with_its_rows(either):
-    of_condition, of_pass = bound_memory(either)
-    peaks = []
-    for rows in range(2, 9):
-        with LiveBytes() as counted:
-            image_bounds(either, torch.zeros((rows, 3, 8, 8), dtype=torch.uint8), 1, 0, 0)
-        assert counted.peak == max(of_condition.bytes_of(rows), of_pass.bytes_of(rows))
-        peaks.append(counted.peak)
-    assert len(set(np.diff(peaks))) == 1
-
-
-def test_the_condition_alone_may_not_fit(flow):
-    of_condition, of_pass = bound_memory(flow)
-    assert of_condition.bytes_of(3) > of_pass.bytes_of(3)  # its network is large in so small a flow
-    settings = LikelihoodSettings(importance_samples=5, batch_size=3, memory_gb=gigabytes(of_pass, 3))
-    with pytest.raises(UserError, match=r"one importance sample of 3 images takes"):
-        samples_at_once(flow, 7, settings)
-    assert samples_at_once(flow, 7, settings.model_copy(update={"memory_gb": gigabytes(of_condition, 3)})) > 1
-
-
-def test_a_budget_that_is_too_small_is_one_sentence(wide, tmp_path):
-    settings = LikelihoodSettings(importance_samples=5, batch_size=200, memory_gb=2e-3)
-    said = (
-        r"^`evaluation.likelihood.memory_gb` is 0.002, but one importance sample of 100 images takes (0\.\d+) GB; "
-        r"raise it, set it to null, or lower `evaluation.likelihood.batch_size`\.$"
-    )
-    with pytest.raises(UserError, match=said) as caught:
-        evaluate_likelihood(wide, pixels(100), settings, tmp_path / "a.npy", CPU, "key")
-    assert not list(tmp_path.iterdir())
-    needed = float(re.search(said, str(caught.value))[1])
-    assert samples_at_once(wide, 100, settings.model_copy(update={"memory_gb": needed})) == 1
-    assert samples_at_once(wide, 100, settings.model_copy(update={"batch_size": 10})) >= 1
-    with pytest.raises(UserError):
-        samples_at_once(wide, 100, settings.model_copy(update={"memory_gb": needed - 0.001}))
-
-
-def test_a_run_goes_on_under_another_budget(wide, tmp_path, monkeypatch):
-    images, settings = pixels(7), LikelihoodSettings(importance_samples=4, batch_size=2)
-    whole = evaluate_likelihood(wide, images, settings, tmp_path / "whole.npy", CPU, "key")
-    less, more = (settings.model_copy(update={"memory_gb": gigabytes(bound_memory(wide)[1], n)}) for n in (2, 8))
-    assert [samples_at_once(wide, 7, each) for each in (settings, less, more)] == [1, 1, 4]
-    calls = stop_after(monkeypatch, "hybridflow.evaluation.likelihood.image_bounds", 2)
-    with pytest.raises(Stopped):
-        evaluate_likelihood(wide, images, more, tmp_path / "part.npy", CPU, "key")
-    assert evaluate_likelihood(wide, images, less, tmp_path / "part.npy", CPU, "key").images == whole.images
-    assert len(calls) == 2 + 3  # one batch was kept
-    continued, expected = np.load(tmp_path / "part.npy"), np.load(tmp_path / "whole.npy")
-    np.testing.assert_allclose(continued, expected, rtol=1e-5)
-    assert np.array_equal(continued[2:], expected[2:])
-
-
-def test_the_budget_is_no_part_of_what_is_measured():
-    settings = LikelihoodSettings(memory_gb=3.0)
-    assert settings.what_is_measured() == LikelihoodSettings().what_is_measured()
-    assert settings.model_dump(mode="json") == settings.what_is_measured() | {"memory_gb": 3.0}
 
 
 # --- arrays that grow -------------------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ import numpy as np
 import torch
 from tiny import TINY_FLOW
 
-from hybridflow.config.experiment import ClassifierSettings, DatasetSettings, FidSettings
+from hybridflow.config.data import DatasetSettings
+from hybridflow.config.evaluation import CifarClassifierSettings, InceptionSettings
 from hybridflow.data.cifar10.layout import SPLITS, Cifar10Layout
 from hybridflow.data.images import load_images, load_labels
 from hybridflow.data.prepare import prepare_dataset
@@ -212,7 +213,7 @@ def _models(folder: Path) -> list[Kind]:
         save_resume_state(resume, {"step": step, "flow": flow.state_dict()})
     classifier = folder / "classifier.safetensors"
     save_classifier(
-        classifier, CifarClassifier(4).state_dict(), ClassifierSettings(width=4), {"test": 0.5, "train": 0.5}
+        classifier, CifarClassifier(4).state_dict(), CifarClassifierSettings(width=4), {"test": 0.5, "train": 0.5}
     )
 
     def use_checkpoint() -> str:
@@ -317,7 +318,7 @@ def _weights(folder: Path) -> list[Kind]:
     shutil.copyfile(own, fetched)
 
     def use() -> str:
-        check_weights(FidSettings(weights=str(own)), fetched)
+        check_weights(InceptionSettings(weights=str(own)), fetched)
         return digest(torch.load(fetched, weights_only=True))
 
     return [Kind("Inception weights (a stand-in)", fetched, use)]

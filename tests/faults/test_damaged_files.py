@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hybridflow.cli.publish import publish
-from hybridflow.config.experiment import ClassifierSettings
+from hybridflow.config.evaluation import CifarClassifierSettings
 from hybridflow.data.images import load_images, load_labels
 from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, load_classifier, save_classifier
 from hybridflow.evaluation.fidelity import measure_fidelity
@@ -378,7 +378,7 @@ def test_statistics_of_other_samples_are_refused(tmp_path):
 
 
 def test_a_changed_classifier(tmp_path):
-    path, settings = tmp_path / "c.safetensors", ClassifierSettings(width=2)
+    path, settings = tmp_path / "c.safetensors", CifarClassifierSettings(width=2)
     save_classifier(path, CifarClassifier(2).state_dict(), settings, {"test": 0.5, "train": 0.5})
     content = path.read_bytes()
     assert load_classifier(path, "cpu")[1]["accuracy"]["test"] == 0.5

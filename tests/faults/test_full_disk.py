@@ -22,7 +22,9 @@ from tiny import TINY_FLOW
 from torch import nn
 
 from hybridflow.cli import main as cli
-from hybridflow.config.experiment import ClassifierSettings, DatasetSettings, SamplingSettings, load_settings
+from hybridflow.config.data import DatasetSettings
+from hybridflow.config.evaluation import CifarClassifierSettings, SamplingSettings
+from hybridflow.config.loading import load_settings
 from hybridflow.data.prepare import prepare_dataset
 from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, save_classifier
 from hybridflow.evaluation.metrics.frechet import Moments, save_moments
@@ -67,7 +69,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "a.resume": _state,
     "a.safetensors": lambda path: save_checkpoint(path, {"flow": nn.Linear(500, 500)}, {"key": "k"}),
     "classifier.safetensors": lambda path: save_classifier(
-        path, CifarClassifier(32).state_dict(), ClassifierSettings(width=32), {"test": 0.5, "train": 0.5}
+        path, CifarClassifier(32).state_dict(), CifarClassifierSettings(width=32), {"test": 0.5, "train": 0.5}
     ),
     "a.npz": lambda path: save_moments(path, Moments(np.zeros(300), np.random.rand(300, 300), 5), {}),
     "a.npy": lambda path: GrowingArray(path, (1000, 1000), np.uint8, {}),
@@ -163,7 +165,7 @@ def training(store: Path, monitor: Path) -> Job:
     (store.parent / "often.yaml").write_text("training: {batch_size: 4, resume_every_minutes: 1.0e-9, log_every: 1}")
     settings = load_settings(ROOT / "config.yaml", MICRO, store.parent / "often.yaml")
     files = [store / f"model{suffix}" for suffix in (".safetensors", ".jsonl", ".resume")]
-    return Job(settings.resolve("baseline"), 0, "key", None, *files, monitor, "hash")
+    return Job(settings.variants["baseline"], 0, "key", None, *files, monitor, "hash")
 
 
 def images() -> np.ndarray:

@@ -13,7 +13,8 @@ import torch
 from checkout import MICRO, ROOT, Project
 from tiny import TINY_FLOW
 
-from hybridflow.config.experiment import Settings, load_settings
+from hybridflow.config.experiment import Settings
+from hybridflow.config.loading import load_settings
 from hybridflow.io.files import write_note
 from hybridflow.models.checkpoint import load_flow, save_checkpoint
 from hybridflow.models.generators.denseflow import DenseFlow

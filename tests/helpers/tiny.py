@@ -1,8 +1,8 @@
 """The smallest DenseFlow that has every part: two scales, an augmentation, attention, BatchNorm, dequantization."""
 
-from hybridflow.config.experiment import CouplingSettings, DequantizationSettings, FlowSettings
+from hybridflow.config.generators import CouplingSettings, DenseFlowSettings, DequantizationSettings
 
-TINY_FLOW = FlowSettings(
+TINY_FLOW = DenseFlowSettings(
     units=(2, 1),
     steps_per_unit=(1, 1),
     growth_rate=2,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hybridflow.cli.main import main
-from hybridflow.config.experiment import load_settings, parse_settings
+from hybridflow.config.loading import load_settings, parse_settings
 from hybridflow.io.content_hash import array_sha256
 from hybridflow.report.compare import Tolerances, compare_results
 from hybridflow.runtime.errors import UserError

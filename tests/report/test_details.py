@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from torch import nn
 
-from hybridflow.config.experiment import Settings, load_settings
+from hybridflow.config.experiment import Settings
+from hybridflow.config.loading import load_settings
 from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
 from hybridflow.evaluation.likelihood import summarise
 from hybridflow.models.checkpoint import save_checkpoint
 from hybridflow.models.discriminators.registry import build_discriminator
-from hybridflow.models.generators.registry import build_flow
+from hybridflow.models.generators.registry import build_generator
 from hybridflow.report.details import ModelFiles, write_details
 from hybridflow.report.tables.paired import DIMENSIONS, paired_difference, pairs_of
 from hybridflow.runtime.errors import UserError
@@ -68,9 +69,9 @@ class Models:
         self.write(self.files[name, 0].likelihood, record | vars(summarise(bounds, DIMENSIONS)))
 
     def train(self, name: str, **changes: object) -> None:
-        variant = self.settings.resolve(name)
-        models: dict[str, nn.Module] = {"flow": build_flow(variant.flow)}
-        metadata = {"key": name, "flow": variant.flow.model_dump(mode="json"), "discriminator": None}
+        variant = self.settings.variants[name]
+        models: dict[str, nn.Module] = {"flow": build_generator(variant.generator)}
+        metadata = {"key": name, "flow": variant.generator.model_dump(mode="json"), "discriminator": None}
         if variant.discriminator is not None:
             models["discriminator"] = build_discriminator(variant.discriminator)
             metadata["discriminator"] = variant.discriminator.model_dump(mode="json")
@@ -160,8 +161,8 @@ def test_the_costs_are_those_of_training(models: Models) -> None:
     assert (costs.seconds == 10).all()
     assert (costs.images_per_second == 8).all()
     assert costs.starts_from.fillna("").to_dict() == {"baseline": "", "control": "baseline", "dcgan-0.5": "baseline"}
-    variant = models.settings.resolve("dcgan-0.5")
-    flow, discriminator = build_flow(variant.flow), build_discriminator(variant.discriminator)
+    variant = models.settings.variants["dcgan-0.5"]
+    flow, discriminator = build_generator(variant.generator), build_discriminator(variant.discriminator)
     assert (costs.flow_parameters == sum(value.numel() for value in flow.parameters())).all()
     assert costs.discriminator_parameters["baseline"] == 0
     assert costs.discriminator_parameters["dcgan-0.5"] == sum(value.numel() for value in discriminator.parameters())

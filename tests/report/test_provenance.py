@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridflow.config.experiment import parse_settings
+from hybridflow.config.loading import parse_settings
 from hybridflow.report.provenance import (
     anonymise,
     collect_provenance,

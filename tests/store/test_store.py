@@ -6,11 +6,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import torch
 
-from hybridflow.config.experiment import Settings, TrainingSettings, parse_settings
+from hybridflow.config.experiment import Settings
+from hybridflow.config.fields import AsBefore
+from hybridflow.config.loading import load_settings, parse_settings
+from hybridflow.config.training import TrainingSettings
+from hybridflow.data.fingerprint import content_hash
 from hybridflow.runtime.devices import claim_device, claim_devices, gpus_claimed
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.entries import (
@@ -24,6 +29,7 @@ from hybridflow.store.entries import (
 )
 from hybridflow.store.keys import classifier_key, moments_key, training_key
 
+ROOT = Path(__file__).parents[2]
 BASE = {
     "experiment": "test",
     "discriminators": {"dcgan": {"kind": "dcgan", "width": 8}, "resnet18": {"kind": "resnet18", "width": 8}},
@@ -72,14 +78,14 @@ def test_keys_are_short_hashes_and_differ():
     [
         ({"baseline": {"training": {"optimizer": {"lr": 0.5}}}}, {"baseline", "hybrid", "late"}),
         ({"hybrid": {"training": {"optimizer": {"lr": 0.5}}}}, {"hybrid", "late"}),
-        ({"late": {"training": {"label_smoothing": 0.2}}}, {"late"}),
+        ({"late": {"adversarial": {"label_smoothing": 0.2}}}, {"late"}),
         ({"alone": {"training": {"ema_decay": 0.5}}}, {"alone"}),
         ({"alone": {"adversarial_weight": 0.25}}, {"alone"}),
         ({"alone": {"init_from": "baseline"}}, {"alone"}),
         ({"alone": {"discriminator": "resnet18"}}, {"alone"}),
-        ({"alone": {"training": {"adaptive_weight": True}}}, {"alone"}),
-        ({"baseline": {"training": {"adaptive_weight": True, "gradient_penalty": 1.0}}}, set()),
-        ({"alone": {"flow": {"growth_rate": 11}}}, {"alone"}),
+        ({"alone": {"adversarial": {"adaptive_weight": True}}}, {"alone"}),
+        ({"baseline": {"adversarial": {"adaptive_weight": True, "penalties": {"r1": 1.0}}}}, set()),
+        ({"alone": {"generator": {"growth_rate": 11}}}, {"alone"}),
     ],
 )
 def test_a_variants_settings_change_its_key_and_its_childrens(variants, expected):
@@ -92,22 +98,18 @@ def test_a_variants_settings_change_its_key_and_its_childrens(variants, expected
         ({"training": {"batch_size": 65}}, set(NAMES)),
         ({"training": {"precision": "bf16"}}, set(NAMES)),
         ({"training": {"augmentation": {"pad": 3}}}, set(NAMES)),
-        ({"flow": {"growth_rate": 11}}, set(NAMES)),
+        ({"generator": {"growth_rate": 11}}, set(NAMES)),
         ({"discriminators": {"dcgan": {"width": 9}}}, {"hybrid", "late", "alone"}),
         ({"discriminators": {"resnet18": {"width": 9}}}, {"late"}),
         ({"dataset": {"holdout": 5000}}, set(NAMES)),
         # what only an adversarial step reads leaves the baseline alone
-        ({"training": {"label_smoothing": 0.2}}, {"hybrid", "late", "alone"}),
-        ({"training": {"discriminator_steps": 2}}, {"hybrid", "late", "alone"}),
-        ({"training": {"adversarial_gradient_clip": 2.0}}, {"hybrid", "late", "alone"}),
-        ({"training": {"discriminator_optimizer": {"lr": 0.5}}}, {"hybrid", "late", "alone"}),
-        ({"training": {"gradient_penalty": 1.0}}, {"hybrid", "late", "alone"}),
-        ({"training": {"inward_gradient": True}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"label_smoothing": 0.2}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"discriminator_steps": 2}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"gradient_clip": 2.0}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"discriminator_optimizer": {"lr": 0.5}}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"penalties": {"r1": 1.0}}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"inward_gradient": True}}, {"hybrid", "late", "alone"}),
         ({"discriminators": {"resnet18": {"spectral_norm": True}}}, {"late"}),
-        # bounds are part of the architecture
-        ({"flow": {"prior_bound": 2.0}}, set(NAMES)),
-        ({"flow": {"coupling": {"shift_bound": 2.0}}}, set(NAMES)),
-        ({"flow": {"coupling": {"log_scale_bound": 1.0}}}, set(NAMES)),
     ],
 )
 def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
@@ -126,9 +128,8 @@ def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
         {"experiment": "other", "small": True, "seeds": [0, 1]},
         {"dataset": {"holdout": 0}, "training": {"gradient_clip": None, "checkpointing": False}},
         {"variants": {"another": {"training": {"epochs": 1}}}},
-        {"training": {"max_sample_magnitude": 10}},
-        {"flow": {"prior_bound": None, "coupling": {"shift_bound": None, "log_scale_bound": None}}},
-        {"training": {"gradient_penalty": None, "adaptive_weight": False, "inward_gradient": False}},
+        {"adversarial": {"max_sample_magnitude": 10}},
+        {"adversarial": {"penalties": {"r1": None}, "adaptive_weight": False, "inward_gradient": False}},
         {"discriminators": {"dcgan": {"spectral_norm": False}, "resnet18": {"spectral_norm": False}}},
     ],
 )
@@ -141,24 +142,48 @@ def test_equivalent_ways_of_writing_a_setting_have_one_key():
     assert changed(variants={"baseline": {"training": {"batch_size": 64}}}) == set()
 
 
-def test_an_option_that_is_switched_off_is_as_if_it_did_not_exist(monkeypatch):
-    """So that a later version with more options finds what an earlier one stored."""
+class Later(TrainingSettings):
+    """TrainingSettings of a later version: one more option, on by default, that was off before it existed."""
 
-    resolve = Settings.resolve
+    newer: Annotated[bool, AsBefore(False)] = True
+    number: Annotated[int, AsBefore(0)] = 0
 
-    def with_options(**options):
-        def later(self, name):
-            variant = resolve(self, name)
-            training = type("Later", (TrainingSettings,), {"__annotations__": dict.fromkeys(options, object)} | options)
-            return variant.model_copy(update={"training": training(**variant.training.model_dump())})
 
-        return later
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        ({"newer": False}, True),  # as before the option existed
+        ({"newer": True}, False),
+        ({}, False),  # its default is another training
+        ({"newer": False, "number": 1}, False),
+    ],
+)
+def test_an_option_of_a_later_version_enters_the_key_unless_it_means_as_before(options, same):
+    before = settings()
+    training = Later(**before.variants["baseline"].training.model_dump(), **options)
+    variants = before.variants | {"baseline": before.variants["baseline"].model_copy(update={"training": training})}
+    after = before.model_copy(update={"variants": variants})
+    assert (training_key(after, "baseline", 0, "d") == training_key(before, "baseline", 0, "d")) == same
 
-    before = keys()
-    monkeypatch.setattr(Settings, "resolve", with_options(new_number=None, new_switch=False))
-    assert keys() == before
-    monkeypatch.setattr(Settings, "resolve", with_options(new_number=0.0, new_switch=False))
-    assert not set(keys().values()) & set(before.values())
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        (None, {"baseline": "c827b1202b98", "dcgan-0.5": "0893783307aa", "resnet18-1": "3eb97c657ded"}),
+        ("smoke", {"baseline": "ca6ef5e6b9d1", "dcgan-0.5": "96a3a7c928a5", "resnet18-1": "eaaebf6c745b"}),
+        ("cpu", {"baseline": "5bcc8062a8a1", "control": "1a77fa889790", "resnet18-1": "e9f0a7cc4602"}),
+    ],
+)
+def test_the_keys_of_the_presets_stay(preset, expected):
+    """Weights that are stored or published under these keys must be found by every later version."""
+    files = [ROOT / "config.yaml", *([ROOT / "presets" / f"{preset}.yaml"] if preset else [])]
+    found = load_settings(*files)
+    data = content_hash(found.dataset, Path("unused.json"))
+    assert {name: training_key(found, name, 0, data) for name in expected} == expected
+    if preset == "cpu":
+        classifier = classifier_key(found.evaluation.extractors["cifar_classifier"], data)
+        assert classifier == "466818651535"
+        assert moments_key(classifier, "train", data) == "26d02e88636f"
 
 
 def test_seed_and_dataset_change_every_key():
@@ -176,7 +201,7 @@ def test_training_version_changes_every_key(monkeypatch):
 
 
 def test_other_keys():
-    classifier = settings().evaluation.fd_cifar.classifier
+    classifier = settings().evaluation.extractors["cifar_classifier"]
     other = classifier.model_copy(update={"width": classifier.width + 1})
     found = {classifier_key(classifier, "a"), classifier_key(other, "a"), classifier_key(classifier, "b")}
     found |= {moments_key("x", "train", "a"), moments_key("y", "train", "a")}
@@ -233,7 +258,7 @@ def test_moments_depend_on_what_extracts_them(tmp_path):
     )
     mine = moments_entry(base, "inception", "train", "d", weights="mine")
     assert mine.key != moments_entry(base, "inception", "train", "d").key
-    wider = settings(evaluation={"fd_cifar": {"classifier": {"width": 3}}})
+    wider = settings(evaluation={"extractors": {"cifar_classifier": {"width": 3}}})
     for split in ("train", "test"):
         assert moments_entry(base, "inception", split, "d").key == moments_entry(wider, "inception", split, "d").key
         changed = moments_entry(wider, "cifar_classifier", split, "d").key
@@ -246,7 +271,7 @@ def test_expected_entries():
     trained = [f"{name}-seed{seed}" for name in NAMES for seed in (0, 4)]
     measured = ["classifier", "moments-cifar_classifier-train", "moments-cifar_classifier-test"]
     assert sorted(names) == sorted([*trained, *measured, "moments-inception-train"])
-    off = settings(evaluation={"fid": {"enabled": False}, "fd_cifar": {"enabled": False}})
+    off = settings(evaluation={"metrics": []})
     assert sorted(entry.name for entry in expected_entries(off, "data")) == sorted(f"{name}-seed0" for name in NAMES)
 
 

@@ -54,7 +54,7 @@ def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
         ("baseline", 2, {}),
         ("hybrid", 2, {"checkpointing": True}),  # with a moving average
         ("hybrid", 2, {"compile": True}),
-        ("two-steps", 4, {"adversarial_gradient_clip": 1e-3, "gradient_clip": 1e-2}),  # less than every gradient
+        ("two-steps", 4, {"adversarial": {"gradient_clip": 1e-3}, "gradient_clip": 1e-2}),  # less than every gradient
     ],
 )
 def test_replicas_compute_the_steps_of_one_process(context, tmp_path, name, size, training):

@@ -12,11 +12,9 @@ import torch
 from tiny import TINY_FLOW
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hybridflow.config.experiment import (
-    DiscriminatorSettings,
-    TrainingSettings,
-    Variant,
-)
+from hybridflow.config.adversarial import DCGANDiscriminatorSettings, NonSaturatingSettings
+from hybridflow.config.experiment import Variant
+from hybridflow.config.training import TrainingSettings
 from hybridflow.training.batches import Batches
 from hybridflow.training.state import Job, initial_state
 from hybridflow.training.step import training_step
@@ -50,21 +48,24 @@ def test_a_step_reads_nothing_on_the_host(
         batch_size=8,
         optimizer={"name": optimizer},
         gradient_clip=1.0,
-        adversarial_gradient_clip=1.0,
-        discriminator_steps=2,
         ema_decay=0.9,
+    )
+    adversarial = NonSaturatingSettings(
+        gradient_clip=1.0,
+        discriminator_steps=2,
         adaptive_weight=stabilised,
         inward_gradient=stabilised,
-        gradient_penalty=1.0 if stabilised else None,
+        penalties={"r1": 1.0 if stabilised else None},
         max_sample_magnitude=100.0 if stabilised else None,
     )
     variant = Variant(
         name="hybrid",
         discriminator_name="dcgan",
-        discriminator=DiscriminatorSettings(kind="dcgan", width=4, spectral_norm=stabilised),
+        discriminator=DCGANDiscriminatorSettings(width=4, spectral_norm=stabilised),
         adversarial_weight=0.5,
         init_from=None,
-        flow=TINY_FLOW,
+        generator=TINY_FLOW,
+        adversarial=adversarial,
         training=training,
     )
     with np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz") as file:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from hybridflow.config.experiment import parse_settings
+from hybridflow.config.adversarial import NonSaturatingSettings
+from hybridflow.config.loading import parse_settings
 from hybridflow.models.checkpoint import load_flow, load_resume_state, read_metadata, read_tensors, save_resume_state
 from hybridflow.models.discriminators.registry import build_discriminator
 from hybridflow.models.layers.precision import network_precision
@@ -23,16 +24,18 @@ from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
 from hybridflow.training.ema import ExponentialMovingAverage
 from hybridflow.training.loop import train
+from hybridflow.training.losses.non_saturating import NonSaturatingLoss
 from hybridflow.training.schedule import Schedule
 from hybridflow.training.state import Job, initial_state
 from hybridflow.training.step import adversarial_backward, likelihood_backward, training_step
 
+LOSS = NonSaturatingLoss(NonSaturatingSettings())
 CPU = torch.device("cpu")
 IMAGES = np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz")["images"][:32]
 
 TINY = {
     "experiment": "test",
-    "flow": {
+    "generator": {
         "units": [2, 1],
         "steps_per_unit": [1, 1],
         "growth_rate": 2,
@@ -44,13 +47,13 @@ TINY = {
         "wide": {"kind": "dcgan", "width": 6},
         "spectral": {"kind": "dcgan", "width": 4, "spectral_norm": True},
     },
+    "adversarial": {"discriminator_optimizer": {"name": "adam", "lr": 1e-3, "betas": [0.5, 0.999]}},
     "training": {
         "batch_size": 4,
         "epochs": 1.25,
         "optimizer": {"name": "adam", "lr": 1e-3},
         "warmup_steps": 2,
         "final_phase": {"epochs": 0.25, "lr": 1e-4},
-        "discriminator_optimizer": {"name": "adam", "lr": 1e-3, "betas": [0.5, 0.999]},
         "log_every": 5,
         "device": "cpu",
         "resume_every_minutes": 1e-9,  # a resume state after every step
@@ -60,17 +63,17 @@ TINY = {
         "hybrid": {
             "discriminator": "dcgan",
             "adversarial_weight": 0.5,
-            "training": {"ema_decay": 0.9, "adversarial_gradient_clip": 1.0, "gradient_clip": 50.0},
+            "adversarial": {"gradient_clip": 1.0},
+            "training": {"ema_decay": 0.9, "gradient_clip": 50.0},
         },
-        "two-steps": {"discriminator": "dcgan", "adversarial_weight": 0.25, "training": {"discriminator_steps": 2}},
-        "balanced": {"discriminator": "dcgan", "adversarial_weight": 0.25, "training": {"adaptive_weight": True}},
+        "two-steps": {"discriminator": "dcgan", "adversarial_weight": 0.25, "adversarial": {"discriminator_steps": 2}},
+        "balanced": {"discriminator": "dcgan", "adversarial_weight": 0.25, "adversarial": {"adaptive_weight": True}},
         "adversarial": {"discriminator": "dcgan", "adversarial_weight": 1},
         "stabilised": {
             "discriminator": "spectral",
             "adversarial_weight": 0.5,
-            "flow": {"prior_bound": 2.0, "coupling": {"shift_bound": 2.0, "log_scale_bound": 0.5}},
-            "training": {
-                "gradient_penalty": 2.0,
+            "adversarial": {
+                "penalties": {"r1": 2.0},
                 "adaptive_weight": True,
                 "inward_gradient": True,
                 "max_sample_magnitude": 1e3,
@@ -80,7 +83,6 @@ TINY = {
             "discriminator": "spectral",
             "adversarial_weight": 1,
             "init_from": "stabilised",
-            "flow": {"prior_bound": 2.0, "coupling": {"shift_bound": 2.0, "log_scale_bound": 0.5}},
         },
         "spectral-child": {"discriminator": "spectral", "adversarial_weight": 1, "init_from": "hybrid"},
         "child": {"discriminator": "dcgan", "adversarial_weight": 1, "init_from": "hybrid"},
@@ -90,9 +92,13 @@ TINY = {
 
 
 def job(folder: Path, name: str = "baseline", seed: int = 0, parent: Path | None = None, **training) -> Job:
-    settings = parse_settings(TINY | {"training": TINY["training"] | training})
+    over = {name: training.pop(name) for name in list(training) if name in NonSaturatingSettings.model_fields}
+    over = over.pop("adversarial", {}) | over
+    settings = parse_settings(
+        TINY | {"training": TINY["training"] | training, "adversarial": TINY["adversarial"] | over}
+    )
     return Job(
-        settings.resolve(name),
+        settings.variants[name],
         seed,
         f"key-{name}",
         parent,
@@ -280,7 +286,7 @@ def test_what_a_run_leaves(uninterrupted):
     assert metadata["adversarial_weight"] == 0.5
     assert not {"gradient_penalty", "adversarial_scale"} & set(found[0])
     flow, _ = load_flow(work.checkpoint)
-    assert flow.initialized
+    assert flow.ready
     assert not flow.training
     assert [path.name for path in (work.monitor / "grids").iterdir()] == ["step-0000012.png"]
     assert list((work.monitor / "tensorboard").iterdir())
@@ -293,9 +299,8 @@ def test_what_a_stabilised_run_leaves(uninterrupted):
         assert row["adversarial_scale"] > 0
         assert row["loss"] == pytest.approx(0.5 * row["bpd"] + 0.5 * row["adversarial_loss"])
     flow, metadata = load_flow(work.checkpoint)
-    assert flow.prior_bound == 2.0
     assert metadata["discriminator"]["spectral_norm"]
-    assert "max_sample_magnitude" not in metadata["training"]
+    assert "max_sample_magnitude" not in metadata["adversarial"]
     assert "0.parametrizations.weight.0._u" in read_tensors(work.checkpoint, "discriminator")
 
 
@@ -358,7 +363,7 @@ def test_samples_far_from_images_stop_training_before_anything_is_infinite(unint
     message = str(error.value)
     step = [5, 10, 12][usual.index(max(usual))]
     assert message.startswith(f"train hybrid seed 0 diverged by step {step}: sample_magnitude ")
-    assert "exceeds training.max_sample_magnitude" in message
+    assert "exceeds adversarial.max_sample_magnitude" in message
     assert "lower the learning rate, set training.gradient_clip, bound the couplings" in message
     assert not work.checkpoint.exists()
 
@@ -432,9 +437,9 @@ def test_a_child_records_its_parent(uninterrupted, tmp_path):
 
 
 def test_a_parent_of_another_architecture(uninterrupted, tmp_path):
-    settings = parse_settings(TINY | {"flow": TINY["flow"] | {"growth_rate": 4}})
+    settings = parse_settings(TINY | {"generator": TINY["generator"] | {"growth_rate": 4}})
     work = job(tmp_path, "child", parent=uninterrupted("hybrid").checkpoint)
-    work = Job(**{**work.__dict__, "variant": settings.resolve("child")})
+    work = Job(**{**work.__dict__, "variant": settings.variants["child"]})
     with pytest.raises(UserError, match=r"model\.safetensors does not fit the architecture"):
         train(work, IMAGES, CPU)
     with pytest.raises(UserError, match=r"there is no checkpoint at .*none\.safetensors"):
@@ -466,7 +471,7 @@ def test_only_the_likelihood_pass_moves_running_statistics(tmp_path):
     _, batches, state = prepared(tmp_path)
     flow = state.flow.train()
     before = {name: buffer.clone() for name, buffer in flow.named_buffers()}
-    adversarial_backward(flow, state.discriminator, latents(flow), 0.5, None)
+    adversarial_backward(flow, state.discriminator, LOSS, latents(flow), None, 0.5, None)
     assert all(torch.equal(buffer, before[name]) for name, buffer in flow.named_buffers())
     assert flow.training
     likelihood_backward(flow, batches.training(0), GeneratorNoise(1), 0.5)
@@ -479,7 +484,7 @@ def test_adversarial_gradient_reaches_all_that_sampling_uses(tmp_path):
     flow, discriminator = state.flow.train(), state.discriminator
     flow.zero_grad()
     discriminator.zero_grad()
-    _, levels, _ = adversarial_backward(flow, discriminator, latents(flow), 0.5, None)
+    _, levels, _ = adversarial_backward(flow, discriminator, LOSS, latents(flow), None, 0.5, None)
     assert torch.equal(levels, levels.round())
     assert levels.min() >= 0
     assert levels.max() <= 255
@@ -496,7 +501,7 @@ def test_adversarial_weight_scales_its_gradient_and_the_clip_bounds_it(tmp_path)
     found = {}
     for weight, clip in ((0.25, None), (0.5, None), (0.5, 1e-3)):
         flow.zero_grad()
-        adversarial_backward(flow, state.discriminator, drawn, weight, clip)
+        adversarial_backward(flow, state.discriminator, LOSS, drawn, None, weight, clip)
         found[weight, clip] = gradients(flow)
     for name, gradient in found[0.5, None].items():
         torch.testing.assert_close(gradient, 2 * found[0.25, None][name], rtol=1e-3, atol=1e-7)
@@ -518,7 +523,9 @@ def test_with_inward_gradient_pixels_beyond_white_are_only_pulled_back(tmp_path)
         for inward in (False, True):
             flow.zero_grad()
             discriminator = nn.Sequential(nn.Flatten(), linear, nn.Flatten(0))
-            _, levels, magnitude = adversarial_backward(flow, discriminator, drawn, 0.5, None, inward=inward)
+            _, levels, magnitude = adversarial_backward(
+                flow, discriminator, LOSS, drawn, None, 0.5, None, inward=inward
+            )
             assert levels.min() == 255
             assert magnitude > 1
             norms[wish, inward] = torch.cat([g.flatten() for g in gradients(flow).values()]).norm()
@@ -556,7 +563,7 @@ def test_adaptive_weight_gives_both_gradients_one_norm(tmp_path, monkeypatch):
     snapshot = {name: value.clone() for name, value in flow.state_dict().items()}
     flow.train().zero_grad()
     drawn = flow.draw_latents(4, GeneratorNoise(derive_seed(seed, "latents", step)))
-    adversarial_backward(flow, state.discriminator, drawn, 1.0, None)
+    adversarial_backward(flow, state.discriminator, LOSS, drawn, None, 1.0, None)
     adversarial = gradients(flow)
     flow.zero_grad()
     likelihood_backward(flow, batches.training(step), GeneratorNoise(derive_seed(seed, "noise", step)), 1.0)
@@ -583,7 +590,7 @@ def test_a_hybrid_step_without_options_is_the_sum_of_its_two_passes(tmp_path):
     flow = twin.flow.train()
     twin.flow_optimizer.zero_grad()
     drawn = flow.draw_latents(4, GeneratorNoise(derive_seed(0, "latents", step)))
-    adversarial_backward(flow, twin.discriminator, drawn, 0.25, None)
+    adversarial_backward(flow, twin.discriminator, LOSS, drawn, None, 0.25, None)
     likelihood_backward(flow, batches.training(step), GeneratorNoise(derive_seed(0, "noise", step)), 0.75)
     twin.flow_optimizer.param_groups[0]["lr"] = 1e-3
     twin.flow_optimizer.step()
@@ -738,7 +745,7 @@ def test_fresh_weights_depend_on_the_seed_alone(tmp_path):
     two = initial_state(job(tmp_path, "hybrid"), batches, CPU)
     for ours, theirs in ((one.flow, two.flow), (one.discriminator, two.discriminator)):
         assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
-    assert one.flow.initialized
+    assert one.flow.ready
     assert isinstance(one.discriminator, type(build_discriminator(job(tmp_path, "hybrid").variant.discriminator)))
 
 

@@ -11,7 +11,7 @@ import yaml
 from checkout import ROOT
 
 from hybridflow.cli.main import main
-from hybridflow.config.experiment import load_settings
+from hybridflow.config.loading import load_settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -65,7 +65,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
     over = yaml.safe_load(project.read(f"presets/{preset}")) if preset else {}
     variants = config["variants"] | over.get("variants", {})
     models = sum(entry is not None for entry in variants.values()) * len(over.get("seeds", config["seeds"]))
-    fid = over.get("evaluation", {}).get("fid", {}).get("enabled", True)
+    fid = "fid" in over.get("evaluation", {}).get("metrics", config["evaluation"]["metrics"])
     further = over.get("sampling", {}).get("repeats", 1) - 1
     expected = {
         "prepare_dataset": 1,
@@ -131,7 +131,7 @@ def test_a_training_on_two_devices(project: Project) -> None:
         ("training: {batch_size: many}", "`training.batch_size` is 'many'"),
         ("variants: {x: {discriminator: dcgna, adversarial_weight: 0.5}}", "did you mean `dcgan`?"),
         ("variants: {'a; touch hacked': {}}", "must start with a letter or digit"),
-        ("dataset: {source: folder, folder: nowhere}\nevaluation: {fd_cifar: {enabled: false}}", "nowhere"),
+        ("dataset: {source: folder, folder: nowhere}\nevaluation: {metrics: [fid]}", "nowhere"),
     ],
 )
 def test_a_wrong_configuration_is_one_sentence(project: Project, change: str, sentence: str) -> None:
@@ -177,7 +177,7 @@ def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
 
 
 def test_one_changed_setting_retrains_its_variant_alone(finished: Project) -> None:
-    finished_config = "variants: {dcgan-0.5: {training: {label_smoothing: 0.2}}}"
+    finished_config = "variants: {dcgan-0.5: {adversarial: {label_smoothing: 0.2}}}"
     (finished.path.parent / "changed.yaml").write_text(finished_config)
     counts = dry_run(finished, "--configfile", "micro.yaml", "../changed.yaml")
     assert counts["train_variant"] == 1
@@ -190,11 +190,6 @@ def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None
     counts = dry_run(finished, "--configfile", "micro.yaml", "../sampling.yaml")
     assert "train_variant" not in counts
     assert counts["sample_images"] == 2
-
-
-def test_the_memory_of_the_bound_measures_nothing_again(finished: Project) -> None:
-    (finished.path.parent / "memory.yaml").write_text("evaluation: {likelihood: {memory_gb: 2}}")
-    assert dry_run(finished, "--configfile", "micro.yaml", "../memory.yaml") == {}
 
 
 def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Project, tmp_path: Path) -> None:
@@ -309,11 +304,11 @@ def test_exchanged_and_damaged_files_are_named(finished: Project, tmp_path: Path
 
 def test_weights_that_cannot_be_had_are_one_sentence(project: Project) -> None:
     write_dataset(project)
-    project.write("fid.yaml", "evaluation: {fid: {enabled: true, weights: nowhere.pth}}")
+    project.write("fid.yaml", "evaluation: {metrics: [fid], extractors: {inception: {weights: nowhere.pth}}}")
     target = "resources/inception/pt_inception-2015-12-05.pth"
     output = project.snakemake("fid.yaml", "--until", "fetch_inception", check=False)
-    assert "`evaluation.fid.weights` is 'nowhere.pth', which is not a file" in output
-    assert "evaluation.fid.enabled: false" in output
+    assert "`evaluation.extractors.inception.weights` is 'nowhere.pth', which is not a file" in output
+    assert "take FID out of" in output
     assert "Traceback" not in output
     assert not (project.path / target).exists()
 
@@ -321,7 +316,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(project: Project) -> None:
 def test_fid_with_other_weights_is_measured_but_never_called_fid(finished: Project, tmp_path: Path) -> None:
     project = copied(finished, tmp_path / "standin")
     write_random_inception(project.path / "random.pth")
-    project.write("fid.yaml", "evaluation: {fid: {enabled: true, weights: random.pth}}")
+    project.write("fid.yaml", "evaluation: {metrics: [fid], extractors: {inception: {weights: random.pth}}}")
     project.snakemake("fid.yaml")
     results = project.path / "results" / "micro"
     fidelity = json.loads((results / "baseline" / "seed0" / "fidelity.json").read_text())
@@ -345,7 +340,7 @@ def test_a_folder_of_images_takes_the_place_of_cifar10(project: Project) -> None
             Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{index:03}.png")
     own = """
         dataset: {source: folder, folder: my images}
-        evaluation: {fd_cifar: {enabled: false}, likelihood: {images: 20, batch_size: 10}}
+        evaluation: {metrics: [], likelihood: {images: 20, batch_size: 10}}
         variants: {dcgan-0.5: null}
     """
     project.write("own.yaml", textwrap.dedent(own))

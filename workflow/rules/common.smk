@@ -3,7 +3,7 @@ from itertools import product
 from pathlib import Path
 
 from hybridflow.cli.console import shorten_output
-from hybridflow.config import experiment as hf_config
+from hybridflow.config.loading import parse_settings
 from hybridflow.store import entries as hf_store
 from hybridflow.data.fingerprint import content_hash
 from hybridflow.runtime.devices import gpus_claimed
@@ -11,7 +11,7 @@ from hybridflow.io.disk_errors import check_room
 from hybridflow.io.locks import claim_run
 
 try:
-    SETTINGS = hf_config.parse_settings(config)
+    SETTINGS = parse_settings(config)
     DATASET_HASH = content_hash(SETTINGS.dataset, Path("resources/folder-fingerprint.json"))
     for folder in (".snakemake", f"results/{SETTINGS.experiment}"):  # Snakemake writes there before the first job
         check_room(folder)
@@ -25,16 +25,12 @@ DATASET = "resources/cifar10"
 if SETTINGS.dataset.source == "folder":
     DATASET = f"resources/{DATASET_HASH[:19]}"  # folder- and 12 digits
 SEED_FOLDER = f"{RESULTS}/{{variant}}/seed{{seed}}"
-EXTRACTORS = [
-    name
-    for name, settings in (("inception", SETTINGS.evaluation.fid), ("cifar_classifier", SETTINGS.evaluation.fd_cifar))
-    if settings.enabled
-]
+EXTRACTORS = SETTINGS.evaluation.needed_extractors
 # One folder per set of samples; further sets serve distances only.
 REPEATS = range(1, SETTINGS.sampling.repeats if EXTRACTORS else 1)
 SET_FOLDERS = [SEED_FOLDER, *(f"{SEED_FOLDER}/repeats/{number}" for number in REPEATS)]
 # FD-CIFAR is also measured against the test split: the classifier has seen the training images.
-REFERENCES = [("inception", "train"), ("cifar_classifier", "train"), ("cifar_classifier", "test")]
+REFERENCES = SETTINGS.evaluation.references
 
 
 wildcard_constraints:
@@ -47,7 +43,7 @@ wildcard_constraints:
 
 def variant_settings(wildcards):
     """The resolved settings of a job's variant."""
-    return SETTINGS.resolve(wildcards.variant)
+    return SETTINGS.variants[wildcards.variant]
 
 
 def variant_key(wildcards):
@@ -76,8 +72,7 @@ def extractor_weights(wildcards):
 
 def extractor_batch(wildcards):
     """Images per batch of a feature extractor."""
-    evaluation = SETTINGS.evaluation
-    return (evaluation.fid if wildcards.extractor == "inception" else evaluation.fd_cifar).batch_size
+    return SETTINGS.evaluation.extractors[wildcards.extractor].batch_size
 
 
 def seed_files(name):

@@ -27,6 +27,6 @@ rule fetch_inception:
     conda:
         "../envs/environment.yml"
     params:
-        source=str(SETTINGS.evaluation.fid.weights),
+        source=str(getattr(SETTINGS.evaluation.extractors.get("inception"), "weights", None)),
     script:
         "../scripts/fetch_inception.py"

@@ -16,7 +16,7 @@ rule evaluate_likelihood:
         gpu=variant_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
-        settings=SETTINGS.evaluation.likelihood.what_is_measured(),
+        settings=SETTINGS.evaluation.likelihood.identity(),
     script:
         "../scripts/evaluate_likelihood.py"
 
@@ -38,7 +38,7 @@ rule sample_images:
         gpu=variant_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
-        settings=SETTINGS.sampling.one_set(),
+        settings=SETTINGS.sampling.identity(),
     script:
         "../scripts/sample_images.py"
 
@@ -142,7 +142,7 @@ rule evaluate_fidelity:
         notes=sample_notes,
         samples=sample_moments,
         references=reference_moments,
-        classifier=rules.train_classifier.output.classifier if SETTINGS.evaluation.fd_cifar.enabled else [],
+        classifier=rules.train_classifier.output.classifier if "cifar_classifier" in EXTRACTORS else [],
     output:
         summary=f"{SEED_FOLDER}/fidelity.json",
     log:

@@ -2,7 +2,7 @@ rule build_table:
     input:
         likelihoods=seed_files("likelihood.json"),
         fidelities=seed_files("fidelity.json"),
-        ruler=rules.measure_ruler.output.ruler if SETTINGS.evaluation.fd_cifar.enabled else [],
+        ruler=rules.measure_ruler.output.ruler if "cifar_classifier" in EXTRACTORS else [],
     output:
         csv=report(f"{RESULTS}/table1.csv", caption="../report/table1.rst", category="Table 1"),
         md=f"{RESULTS}/table1.md",
@@ -66,7 +66,7 @@ rule build_details:
         fidelities=seed_files("fidelity.json"),
         checkpoints=seed_files("checkpoint.safetensors"),
         histories=seed_files("training.jsonl"),
-        ruler=rules.measure_ruler.output.rows if SETTINGS.evaluation.fd_cifar.enabled else [],
+        ruler=rules.measure_ruler.output.rows if "cifar_classifier" in EXTRACTORS else [],
         provenance=f"{RESULTS}/provenance.json",
     output:
         md=report(f"{RESULTS}/details.md", caption="../report/details.rst", category="Details"),

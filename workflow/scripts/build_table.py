@@ -14,7 +14,7 @@ with workflow_job(snakemake) as settings:
     likelihoods = dict(zip(models, snakemake.input.likelihoods, strict=True))
     fidelities = dict(zip(models, snakemake.input.fidelities, strict=True))
     check_asked(settings, dict(zip(models, snakemake.params.checkpoints, strict=True)), likelihoods, fidelities)
-    resolved = [settings.resolve(name) for name in settings.variants]
+    resolved = [settings.variants[name] for name in settings.variants]
     write_table(
         snakemake.output.csv,
         snakemake.output.md,

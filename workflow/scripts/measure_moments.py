@@ -17,7 +17,7 @@ with workflow_job(snakemake) as settings:
     from hybridflow.evaluation.metrics.frechet import load_moments, save_moments
 
     if name == "inception":
-        check_weights(settings.evaluation.fid, weights)
+        check_weights(settings.evaluation.extractors["inception"], weights)
     description = {"extractor": name, "weights_sha256": sha256_file(weights)}
 
     def measure(label, counted=False):

@@ -15,7 +15,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     extractor = ClassifierExtractor(load_classifier(snakemake.input.classifier, device)[0], device)
     train, test = (load_moments(path)[0] for path in (snakemake.input.train, snakemake.input.test))
     images = load_images(snakemake.input.images)
-    batch_size = settings.evaluation.fd_cifar.batch_size
+    batch_size = settings.evaluation.extractors["cifar_classifier"].batch_size
     ruler = measure_ruler(images, train, test, extractor, batch_size, device)
     count, floor = measure_floor(images, snakemake.params.images, train, extractor, batch_size, device)
     rows = [(name, len(images), train.count, distance) for name, distance in ruler.items()]

@@ -13,7 +13,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)
     repeat = int(snakemake.wildcards.get("repeat", 0))
     label = f"sample {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
-    note = {"checkpoint": metadata["key"], "sampling": settings.sampling.one_set()}
+    note = {"checkpoint": metadata["key"], "sampling": settings.sampling.identity()}
     if repeat > 0:
         label += f" repeat {repeat}"
         note["repeat"] = repeat

@@ -12,6 +12,7 @@ with workflow_job(snakemake) as settings:
     from hybridflow.data.images import load_images, load_labels
     from hybridflow.evaluation.extractors.cifar_classifier import load_classifier, save_classifier, train_classifier
 
+    classifier = settings.evaluation.extractors["cifar_classifier"]
     entry = classifier_entry(settings, snakemake.params.dataset)
     stored, resume = entry.file(".safetensors"), entry.file(".resume")
     with claim(entry):
@@ -24,16 +25,16 @@ with workflow_job(snakemake) as settings:
                     load_labels(snakemake.input.labels[0]),
                     load_images(snakemake.input.test),
                     load_labels(snakemake.input.labels[1]),
-                    settings.evaluation.fd_cifar.classifier,
+                    classifier,
                     device,
                     snakemake.threads,
                     "train classifier",
                     resume,
                 )
-            save_classifier(stored, state, settings.evaluation.fd_cifar.classifier, accuracy)
+            save_classifier(stored, state, classifier, accuracy)
         resume.unlink(missing_ok=True)
     description = load_classifier(stored, "cpu")[1]
-    if description["settings"] != settings.evaluation.fd_cifar.classifier.model_dump():
+    if description["settings"] != classifier.key_values():
         raise UserError(f"{stored} holds a classifier that was trained with other settings; {repair_hint(stored)}.")
     accuracy = description["accuracy"]
     print(f"classifier: {100 * accuracy['test']:.1f} % accuracy on the test split", file=sys.stderr)

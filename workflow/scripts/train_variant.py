@@ -25,7 +25,7 @@ with workflow_job(snakemake) as settings:
                 parent_key = variant_entry(settings, parent, seed, snakemake.params.dataset).key
                 check_key(Path(snakemake.input.parent), parent_key)
             job = Job(
-                variant=settings.resolve(variant),
+                variant=settings.variants[variant],
                 seed=seed,
                 key=entry.key,
                 parent=Path(snakemake.input.parent) if snakemake.input.parent else None,

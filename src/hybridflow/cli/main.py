@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _entries(options: argparse.Namespace) -> tuple[str, list]:
     """The configured experiment, and the entries of the store that it needs."""
-    from hybridflow.config.experiment import load_settings
+    from hybridflow.config.loading import load_settings
     from hybridflow.data.fingerprint import content_hash
     from hybridflow.store.entries import expected_entries
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hybridflow.config.experiment import AugmentationSettings
+from hybridflow.config.training import AugmentationSettings
 
 
 def augment(images: Tensor, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:

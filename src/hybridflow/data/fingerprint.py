@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hybridflow.config.experiment import DatasetSettings
+from hybridflow.config.data import DatasetSettings
 from hybridflow.data.cifar10.layout import CIFAR10, SPLITS
 from hybridflow.data.listing import list_images
 from hybridflow.io.files import read_json, write_text

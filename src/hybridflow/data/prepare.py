@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridflow.config.experiment import DatasetSettings
+from hybridflow.config.data import DatasetSettings
 from hybridflow.data.cifar10.archives import unusable
 from hybridflow.data.cifar10.decode import Part, read_cifar10
 from hybridflow.data.cifar10.fetch import fetch_cifar10, origin

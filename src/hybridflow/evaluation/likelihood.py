@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hybridflow.config.experiment import LikelihoodSettings
-from hybridflow.evaluation.memory_budget import PassMemory, count_memory
+from hybridflow.config.evaluation import LikelihoodSettings
 from hybridflow.io.content_hash import array_sha256
 from hybridflow.io.resumable_array import GrowingArray
 from hybridflow.models.generators.base import Flow
 from hybridflow.runtime.errors import UserError
-from hybridflow.runtime.noise import GeneratorNoise, Noise, StackedNoise
+from hybridflow.runtime.noise import GeneratorNoise
 from hybridflow.runtime.progress import Progress
 from hybridflow.runtime.seeding import derive_seed
 
@@ -48,11 +45,6 @@ class BoundAccumulator:
         self.total += log_weight
         self.log_sum = torch.logaddexp(self.log_sum, log_weight)
 
-    def update_each(self, log_weights: Tensor) -> None:
-        """Args: log_weights is (S, N), nats: S importance samples of every image."""
-        for log_weight in log_weights:
-            self.update(log_weight)
-
     def bounds(self) -> Tensor:
         """(N, 2), nats: ELBO and IWBO of every image."""
         return torch.stack((self.total / self.count, self.log_sum - math.log(self.count)), dim=1)
@@ -81,7 +73,6 @@ def image_bounds(
     seed: int,
     first: int,
     progress: Progress | None = None,
-    at_once: int = 1,
 ) -> Tensor:
     """ELBO and IWBO of a batch, (N, 2), nats; dequantization and augmentation noise are drawn anew for every k.
 
@@ -89,88 +80,14 @@ def image_bounds(
         flow: in evaluation mode.
         x: (N, C, H, W), integers 0..255.
         first: index of the batch's first image, which the noise's seed depends on.
-        at_once: samples computed in one pass of that many times N rows. It changes the rounding alone: the noise of
-            sample k is the same.
     """
     condition = flow.condition(x)
     bounds = BoundAccumulator(len(x), x.device)
-    for start in range(0, importance_samples, at_once):
-        samples = range(start, min(start + at_once, importance_samples))
-        noises = [GeneratorNoise(derive_seed(seed, "evaluate", first, k), x.device) for k in samples]
-        bounds.update_each(log_weights(flow, x, noises, condition))
+    for k in range(importance_samples):
+        bounds.update(flow.log_prob(x, GeneratorNoise(derive_seed(seed, "evaluate", first, k), x.device), condition))
         if progress is not None:
-            progress.update(len(samples) * len(x))
+            progress.update(len(x))
     return bounds.bounds()
-
-
-def log_weights(flow: Flow, x: Tensor, noises: Sequence[Noise], condition: Tensor | None = None) -> Tensor:
-    """One importance sample of every image for each noise, in one pass: (S, N), nats.
-
-    Args:
-        flow: in evaluation mode.
-        x: (N, C, H, W), integers 0..255.
-        noises: S sources; each draws as in a pass of its own.
-        condition: ``flow.condition(x)``, if it is at hand.
-    """
-    rows = torch.cat([x] * len(noises))
-    if condition is not None:
-        condition = torch.cat([condition] * len(noises))  # unlike repeat, it stays channels-last
-    return flow.log_prob(rows, StackedNoise(noises), condition).view(len(noises), len(x))
-
-
-@torch.no_grad()
-def bound_memory(flow: Flow) -> tuple[PassMemory, PassMemory]:
-    """Memory of :func:`image_bounds`, counted on a few images: of ``flow.condition``, and of one pass.
-
-    The first grows with the batch's images, the second with the rows of a pass: images times samples.
-
-    Args:
-        flow: in evaluation mode.
-    """
-    device = next(flow.parameters()).device
-
-    def images(rows: int) -> Tensor:
-        return torch.zeros((rows, *flow.image_shape), dtype=torch.uint8, device=device)
-
-    one = flow.condition(images(1))
-
-    def one_sample(rows: int) -> None:
-        condition = None if one is None else torch.cat([one] * rows)
-        x, bounds = images(rows), BoundAccumulator(rows, device)
-        bounds.update_each(log_weights(flow, x, [GeneratorNoise(0, device)], condition))
-
-    return count_memory(lambda rows: flow.condition(images(rows))), count_memory(one_sample)
-
-
-def samples_at_once(flow: Flow, images: int, settings: LikelihoodSettings) -> int:
-    """How many importance samples of a batch one pass may compute within ``settings.memory_gb``.
-
-    Memory is counted (:func:`bound_memory`), neither timed nor tried, so that the answer depends on the flow, the
-    images' size and the settings alone.
-
-    Args:
-        flow: in evaluation mode.
-        images: how many are measured.
-
-    Returns:
-        1 to ``settings.importance_samples``; 1 without a limit.
-
-    Raises:
-        UserError: not even one sample of a batch fits. Part of a batch would need other noise.
-    """
-    if settings.memory_gb is None:
-        return 1
-    of_condition, of_pass = bound_memory(flow)
-    batch = min(settings.batch_size, images)
-    budget = round(Fraction(settings.memory_gb) * 10**9)  # bytes; a product of floats may be infinite
-    needed = max(of_condition.bytes_of(batch), of_pass.bytes_of(batch))
-    if needed > budget:
-        raise UserError(
-            f"`evaluation.likelihood.memory_gb` is {settings.memory_gb:g}, but one importance sample of {batch} images "
-            f"takes {math.ceil(needed / 1e6) / 1e3:.3f} GB; raise it, set it to null, or lower "
-            "`evaluation.likelihood.batch_size`."
-        )
-    return min(of_pass.rows_within(budget) // batch, settings.importance_samples)
 
 
 def evaluate_likelihood(
@@ -190,19 +107,16 @@ def evaluate_likelihood(
         flow: in evaluation mode, on ``device``.
         images: the split to measure, (N, C, H, W) uint8; the first ``settings.images`` are used.
         key: identifies the flow's weights.
-
-    Raises:
-        UserError: ``settings.memory_gb`` is too small for one sample of a batch.
     """
     count = len(images) if settings.images is None else min(settings.images, len(images))
-    identity = {"key": key, "settings": settings.what_is_measured()}
-    samples, at_once = settings.importance_samples, samples_at_once(flow, count, settings)
+    identity = {"key": key, "settings": settings.identity()}
+    samples = settings.importance_samples
     growing = GrowingArray(path, (count, 2), np.float64, identity)
     total, initial = count * samples, growing.done * samples
     with Progress(total, label, " image samples", initial=initial, shared=True) as progress:
         for start in range(growing.done, count, settings.batch_size):
             x = torch.from_numpy(np.array(images[start : min(start + settings.batch_size, count)])).to(device)
-            bounds = image_bounds(flow, x, samples, settings.seed, start, progress, at_once)
+            bounds = image_bounds(flow, x, samples, settings.seed, start, progress)
             growing.append(bounds.cpu().numpy())
     growing.finish()
     return summarise(np.load(path, allow_pickle=False), flow.dimensions)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hybridflow.config.experiment import SamplingSettings
+from hybridflow.config.evaluation import SamplingSettings
 from hybridflow.io.files import atomic_path
 from hybridflow.io.resumable_array import GrowingArray
 from hybridflow.models.generators.base import Flow
@@ -71,7 +71,7 @@ def sample_to_file(
         SHA-256 of the images' bytes.
     """
     seed = set_seed(settings.seed, repeat)
-    identity = {"key": key, "settings": settings.one_set() | {"seed": seed}}
+    identity = {"key": key, "settings": settings.identity() | {"seed": seed}}
     growing = GrowingArray(path, (settings.images, *flow.image_shape), np.uint8, identity)
     with Progress(settings.images, label, " images", initial=growing.done, shared=True) as progress:
         # Batches begin at multiples of the batch size, so that a resumed run decodes the same batches.

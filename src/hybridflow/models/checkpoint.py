@@ -15,13 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hybridflow.config.experiment import FlowSettings
+from hybridflow.config.generators import GENERATORS
+from hybridflow.config.registry import Registry
+from hybridflow.config.validation import choose
 from hybridflow.io.content_hash import digest
 from hybridflow.io.files import atomic_path
 from hybridflow.io.repair import repair_hint
 from hybridflow.models.generators.base import Flow
-from hybridflow.models.generators.registry import build_flow
-from hybridflow.models.layers.batchnorm import has_statistics
+from hybridflow.models.generators.registry import build_generator
 from hybridflow.runtime.errors import UserError
 
 FORMAT = "hybridflow-checkpoint-2"
@@ -100,7 +101,7 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
     _, models = _header(path)
     prefix = f"{name}."
     with _opened(path) as file:
-        tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
+        tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
     if models is not None and models.get(name) != (digest(tensors) if tensors else None):
         raise _damaged(path, f"its {name} is not what was written")
     return tensors
@@ -132,16 +133,21 @@ def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[Flow, dic
         UserError: the file cannot be used, or its flow was never initialised or trained.
     """
     metadata = read_metadata(path)
-    flow = build_flow(FlowSettings.model_validate(metadata["flow"]))
+    flow = build_generator(stored_settings(GENERATORS, "family", metadata["flow"]))
     load_weights(flow, read_tensors(path, "flow"), path)
-    if not flow.initialized:
-        raise UserError(f"{path} holds a flow whose ActNorm layers never saw data; delete it and train again.")
-    if not has_statistics(flow):
-        raise UserError(
-            f"{path} holds a flow whose BatchNorm layers never saw data (their running statistics are those of "
-            "construction); delete it and train again."
-        )
+    if not flow.ready:
+        raise UserError(f"{path} holds a model whose ActNorm or BatchNorm layers never saw data; {repair_hint(path)}.")
     return flow.to(device).eval(), metadata
+
+
+def stored_settings(registry: Registry, key: str, values: dict[str, Any]) -> Any:
+    """Settings that a checkpoint was made with; options that no longer exist, and were off (null), are left out."""
+    return choose(registry, key, _switched_on(values), "checkpoint")
+
+
+def _switched_on(values: dict[str, Any]) -> dict[str, Any]:
+    nested = {name: _switched_on(value) if isinstance(value, dict) else value for name, value in values.items()}
+    return {name: value for name, value in nested.items() if value is not None}
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -49,10 +49,9 @@ def _likelihood(settings: Settings) -> dict[str, Any]:
 
 def _fidelity(settings: Settings) -> dict[str, Any]:
     sampling = settings.sampling
-    measured = settings.evaluation.fid.enabled or settings.evaluation.fd_cifar.enabled
     return {
         "images": sampling.images,
         "temperature": sampling.temperature,
         "sampling_seed": sampling.seed,
-        "repeats": sampling.repeats if measured else 1,
+        "repeats": sampling.repeats if settings.evaluation.metrics else 1,
     }

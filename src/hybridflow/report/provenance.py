@@ -62,7 +62,7 @@ def collect_provenance(
             "training": list(settings.seeds),
             "sampling": settings.sampling.seed,
             "likelihood": settings.evaluation.likelihood.seed,
-            "classifier": settings.evaluation.fd_cifar.classifier.seed,
+            "extractors": {n: e.seed for n, e in settings.evaluation.extractors.items() if hasattr(e, "seed")},
         },
         "settings": settings.model_dump(mode="json"),
         "config": dict(config),

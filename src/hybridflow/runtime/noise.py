@@ -48,26 +48,6 @@ class GivenNoise:
         return draw
 
 
-class StackedNoise:
-    """The draws of several noises one below the other: rows of a batch that holds the same images several times.
-
-    Args:
-        noises: s sources; for a shape (s n, ...), each gives (n, ...), in this order.
-
-    Raises:
-        ValueError: on a call whose number of rows is no multiple of s.
-    """
-
-    def __init__(self, noises: Sequence[Noise]) -> None:
-        self.noises = list(noises)
-
-    def __call__(self, shape: Sequence[int]) -> Tensor:
-        rows, rest = divmod(shape[0], len(self.noises))
-        if rest:
-            raise ValueError(f"{shape[0]} rows are no multiple of {len(self.noises)} noises")
-        return torch.cat([noise((rows, *shape[1:])) for noise in self.noises])
-
-
 def standard_normal_log_prob(e: Tensor) -> Tensor:
     """ln N(e; 0, I) summed over all but the first axis: (N, ...) -> (N,), nats."""
     return -0.5 * (e.square().flatten(1).sum(1) + e[0].numel() * math.log(2 * math.pi))

@@ -91,7 +91,7 @@ def variant_entry(settings: Settings, name: str, seed: int, dataset_hash: str, r
 
 def classifier_entry(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Entry:
     """Weights of the classifier behind FD-CIFAR."""
-    key = classifier_key(settings.evaluation.fd_cifar.classifier, dataset_hash)
+    key = classifier_key(settings.evaluation.extractors["cifar_classifier"], dataset_hash)
     return Entry("classifier", key, (".safetensors",), root)
 
 
@@ -111,7 +111,7 @@ def moments_entry(
     """
     identity = f"inception-{weights}"
     if extractor == "cifar_classifier":
-        identity = classifier_key(settings.evaluation.fd_cifar.classifier, dataset_hash)
+        identity = classifier_key(settings.evaluation.extractors["cifar_classifier"], dataset_hash)
     return Entry(f"moments-{extractor}-{split}", moments_key(identity, split, dataset_hash), (".npz",), root)
 
 
@@ -120,11 +120,12 @@ def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -
     for name in settings.variants:
         for seed in settings.seeds:
             yield variant_entry(settings, name, seed, dataset_hash, root)
-    if settings.evaluation.fd_cifar.enabled:
+    if "cifar_classifier" in settings.evaluation.needed_extractors:
         yield classifier_entry(settings, dataset_hash, root)
         for split in ("train", "test"):
             yield moments_entry(settings, "cifar_classifier", split, dataset_hash, root)
-    if settings.evaluation.fid.enabled and settings.evaluation.fid.weights is None:
+    inception = settings.evaluation.extractors.get("inception")
+    if "inception" in settings.evaluation.needed_extractors and inception.weights is None:
         yield moments_entry(settings, "inception", "train", dataset_hash, root)
 
 

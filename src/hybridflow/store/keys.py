@@ -7,16 +7,12 @@ the workflow computes keys whenever it is parsed.
 
 from __future__ import annotations
 
-from typing import Any
-
-from hybridflow.config.experiment import ClassifierSettings, Settings
+from hybridflow.config.evaluation import CifarClassifierSettings
+from hybridflow.config.experiment import Settings
 from hybridflow.io.hashing import sha256_json
 
 TRAINING_VERSION = 1
 """Raise by hand when a change of the code changes trained weights: every variant then trains anew."""
-
-CLASSIFIER_VERSION = 1
-"""The same for the classifier of FD-CIFAR."""
 
 MOMENTS_VERSION = 1
 """The same for the feature statistics of the reference images."""
@@ -26,44 +22,19 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 
 KEY_LENGTH = 12
 
-WITHOUT_EFFECT = {
-    "checkpointing",
-    "compile",
-    "device",
-    "devices",
-    "images_on",
-    "threads",
-    "log_every",
-    "grid_every",
-    "resume_every_minutes",
-    "max_sample_magnitude",
-}
-"""Fields of TrainingSettings that leave the trained model as it is, if training ends."""
-
 
 def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) -> str:
     """Key of variant ``name`` trained with ``seed`` on the dataset with this content hash."""
-    variant, holdout = settings.resolve(name), settings.dataset.holdout
+    variant, holdout = settings.variants[name], settings.dataset.holdout
     parent = None if variant.init_from is None else training_key(settings, variant.init_from, seed, dataset_hash)
-    training = _switched_on(variant.training.model_dump(mode="json", exclude=WITHOUT_EFFECT))
-    discriminator = None
-    if variant.discriminator is not None:
-        discriminator = _switched_on(variant.discriminator.model_dump(mode="json"))
-    else:  # what only an adversarial step reads
-        for unused in (
-            "discriminator_optimizer",
-            "discriminator_steps",
-            "label_smoothing",
-            "adversarial_gradient_clip",
-            "adaptive_weight",
-            "gradient_penalty",
-            "inward_gradient",
-        ):
-            training.pop(unused, None)
+    training, discriminator = variant.training.key_values(), None
+    if variant.discriminator is not None:  # only an adversarial step reads these
+        discriminator = variant.discriminator.key_values()
+        training |= variant.adversarial.key_values()
     return _short(
         {
             "version": TRAINING_VERSION,
-            "flow": _switched_on(variant.flow.model_dump(mode="json")),
+            "flow": variant.generator.key_values(),  # the name of the section when the first results were stored
             "training": training,
             "discriminator": discriminator,
             "adversarial_weight": variant.adversarial_weight,
@@ -74,20 +45,9 @@ def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) ->
     )
 
 
-def _switched_on(value: dict[str, Any]) -> dict[str, Any]:
-    """Without what is None or False: an option that is added later, and switched off, leaves earlier keys alone."""
-    return {
-        name: _switched_on(entry) if isinstance(entry, dict) else entry
-        for name, entry in value.items()
-        if entry is not None and entry is not False
-    }
-
-
-def classifier_key(settings: ClassifierSettings, dataset_hash: str) -> str:
+def classifier_key(settings: CifarClassifierSettings, dataset_hash: str) -> str:
     """Key of the classifier behind FD-CIFAR."""
-    return _short(
-        {"version": CLASSIFIER_VERSION, "classifier": settings.model_dump(mode="json"), "dataset": dataset_hash}
-    )
+    return _short({"version": settings.version, "classifier": settings.key_values(), "dataset": dataset_hash})
 
 
 def moments_key(extractor: str, split: str, dataset_hash: str) -> str:

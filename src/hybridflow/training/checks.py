@@ -25,11 +25,13 @@ def check_magnitude(job: Job, step: int, figures: dict[str, float]) -> None:
     """Stops a training whose samples left the range of images, long before anything is infinite.
 
     Raises:
-        UserError: the figure ``sample_magnitude`` is above ``training.max_sample_magnitude``.
+        UserError: the figure ``sample_magnitude`` is above ``adversarial.max_sample_magnitude``.
     """
-    largest, found = job.variant.training.max_sample_magnitude, figures.get("sample_magnitude", 0.0)
+    largest, found = job.variant.adversarial.max_sample_magnitude, figures.get("sample_magnitude", 0.0)
     if largest is not None and found > largest:
-        raise _divergence(job, step, f"sample_magnitude {found:.3g} exceeds training.max_sample_magnitude {largest:g}")
+        raise _divergence(
+            job, step, f"sample_magnitude {found:.3g} exceeds adversarial.max_sample_magnitude {largest:g}"
+        )
 
 
 def check_weights(job: Job, state: State) -> None:
@@ -52,6 +54,5 @@ def _divergence(job: Job, step: int, what: str) -> UserError:
     )
     return UserError(
         f"{job.label} diverged by step {step}: {what}; {kept}; lower the learning rate, set "
-        "training.gradient_clip, bound the couplings (flow.coupling.shift_bound), or start from a trained variant "
-        "(init_from)."
+        "training.gradient_clip or adversarial.gradient_clip, or start from a trained variant (init_from)."
     )

@@ -34,7 +34,6 @@ from hybridflow.runtime.distributed import ALONE, Replicas
 from hybridflow.runtime.noise import GeneratorNoise
 from hybridflow.runtime.progress import Progress
 from hybridflow.runtime.seeding import derive_seed
-from hybridflow.store.keys import WITHOUT_EFFECT
 from hybridflow.training.batches import Batches
 from hybridflow.training.checks import check_finite, check_magnitude, check_weights
 from hybridflow.training.history import History
@@ -149,9 +148,10 @@ def metadata(job: Job, schedule: Schedule, device: torch.device) -> dict[str, An
         "variant": variant.name,
         "seed": job.seed,
         "adversarial_weight": variant.adversarial_weight,
-        "flow": variant.flow.model_dump(mode="json"),
+        "flow": variant.generator.model_dump(mode="json"),
         "discriminator": variant.discriminator.model_dump(mode="json") if variant.discriminator else None,
-        "training": variant.training.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+        "adversarial": variant.adversarial.key_values() if variant.discriminator else None,
+        "training": variant.training.key_values(),
         "parent": read_metadata(job.parent)["key"] if job.parent else None,
         "dataset": job.dataset_hash,
         "steps": schedule.total_steps,

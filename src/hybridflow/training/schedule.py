@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hybridflow.config.experiment import TrainingSettings
+from hybridflow.config.training import TrainingSettings
 
 
 @dataclass(frozen=True)

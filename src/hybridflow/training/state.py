@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybridflow.config.experiment import DiscriminatorSettings, OptimizerSettings, Variant
-from hybridflow.models.checkpoint import load_weights, read_metadata, read_tensors
+from hybridflow.config.adversarial import DISCRIMINATORS, DiscriminatorSettings
+from hybridflow.config.experiment import Variant
+from hybridflow.config.training import OptimizerSettings
+from hybridflow.models.checkpoint import load_weights, read_metadata, read_tensors, stored_settings
 from hybridflow.models.discriminators.registry import build_discriminator
 from hybridflow.models.generators.base import Flow
-from hybridflow.models.generators.registry import build_flow
+from hybridflow.models.generators.registry import build_generator
 from hybridflow.models.layers.batchnorm import share_statistics
 from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
@@ -102,7 +104,7 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
     variant, settings = job.variant, job.variant.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(job.seed, "flow"))
-        flow = build_flow(variant.flow, batches.image_shape).to(device)
+        flow = build_generator(variant.generator, batches.image_shape).to(device)
         discriminator = None
         if variant.discriminator is not None:
             torch.manual_seed(derive_seed(job.seed, "discriminator"))
@@ -123,14 +125,16 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
         flow,
         discriminator,
         build_optimizer(flow, settings.optimizer),
-        build_optimizer(discriminator, settings.discriminator_optimizer) if discriminator is not None else None,
+        build_optimizer(discriminator, variant.adversarial.discriminator_optimizer)
+        if discriminator is not None
+        else None,
         ExponentialMovingAverage(flow, settings.ema_decay) if settings.ema_decay is not None else None,
     )
 
 
 def _discriminator_of(checkpoint: Path) -> DiscriminatorSettings | None:
     found = read_metadata(checkpoint)["discriminator"]
-    return None if found is None else DiscriminatorSettings.model_validate(found)
+    return None if found is None else stored_settings(DISCRIMINATORS, "kind", found)
 
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:

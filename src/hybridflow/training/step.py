@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridflow.config.experiment import Variant
-from hybridflow.models.discriminators.registry import discriminator_input, inward_gradient, straight_through_levels
+from hybridflow.models.discriminators.inputs import discriminator_input, inward_gradient, straight_through_levels
 from hybridflow.models.discriminators.spectral_norm import fixed_spectra
 from hybridflow.models.generators.base import Flow, bits_per_dim
 from hybridflow.models.layers.batchnorm import running_statistics
@@ -19,14 +19,18 @@ from hybridflow.runtime.noise import GeneratorNoise, Noise
 from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
 from hybridflow.training.gradient_balance import add_balanced, take_gradients
-from hybridflow.training.losses.non_saturating import discriminator_loss, generator_adversarial_loss, r1_penalty
+from hybridflow.training.losses.base import AdversarialLoss
+from hybridflow.training.losses.penalties import r1_penalty
+from hybridflow.training.losses.registry import build_loss
 from hybridflow.training.state import State
 
 
 def adversarial_backward(
     flow: Flow,
     discriminator: nn.Module,
+    loss: AdversarialLoss,
     latents: list[Tensor],
+    real: Tensor,
     weight: float,
     clip: float | None,
     *,
@@ -40,6 +44,7 @@ def adversarial_backward(
 
     Args:
         latents: standard-normal draws, one for each of ``flow.latent_shapes``.
+        real: (N, C, H, W), levels 0..255 of real images, for losses that compare with them.
         clip: largest norm of this gradient alone, or None.
         inward: drop the gradient that pushes pixels out of the range of images.
 
@@ -52,13 +57,17 @@ def adversarial_backward(
         y = flow.decode(latents)
     levels = straight_through_levels(inward_gradient(y) if inward else y)
     with fixed_spectra(discriminator, iterate=False):
-        loss = generator_adversarial_loss(_logits(discriminator, levels))
-        (weight * loss).backward()
+        real_logits = None
+        if loss.needs_real_logits:
+            with torch.no_grad():
+                real_logits = _logits(discriminator, real)
+        value = loss.generator(_logits(discriminator, levels), real_logits)
+        (weight * value).backward()
     discriminator.requires_grad_(True)
     if clip is not None:
         replicas.average_gradients(flow)
         nn.utils.clip_grad_norm_(flow.parameters(), clip)
-    return loss.detach(), levels.detach(), (y.detach() - 0.5).abs().amax()
+    return value.detach(), levels.detach(), (y.detach() - 0.5).abs().amax()
 
 
 def likelihood_backward(flow: Flow, x: Tensor, noise: Noise, weight: float) -> Tensor:
@@ -82,16 +91,16 @@ def discriminator_step(
     optimizer: torch.optim.Optimizer,
     real: Tensor,
     fake: Tensor,
-    label_smoothing: float,
+    loss: AdversarialLoss,
     *,
-    gradient_penalty: float | None = None,
+    r1: float | None = None,
     replicas: Replicas = ALONE,
 ) -> dict[str, Tensor]:
     """One update of the discriminator.
 
     Args:
         real, fake: (N, C, H, W), levels 0..255, without gradient.
-        gradient_penalty: gamma of the R1 penalty on the real images, or None.
+        r1: gamma of the R1 penalty on the real images, or None.
 
     Returns:
         discriminator_loss, the mean probabilities of "real" given to both batches, and the penalty if there
@@ -101,19 +110,19 @@ def discriminator_step(
     figures: dict[str, Tensor] = {}
     dtype = next(discriminator.parameters()).dtype
     with fixed_spectra(discriminator, iterate=True):
-        real_input = discriminator_input(real.to(dtype)).requires_grad_(gradient_penalty is not None)
+        real_input = discriminator_input(real.to(dtype)).requires_grad_(r1 is not None)
         real_logits, fake_logits = run_network(discriminator, real_input), _logits(discriminator, fake)
-        loss = discriminator_loss(real_logits, fake_logits, label_smoothing)
-        total = loss
-        if gradient_penalty is not None:
-            penalty = r1_penalty(real_logits, real_input, gradient_penalty)
+        value = loss.discriminator(real_logits, fake_logits)
+        total = value
+        if r1 is not None:
+            penalty = r1_penalty(real_logits, real_input, r1)
             figures["gradient_penalty"] = penalty.detach()
-            total = loss + penalty
+            total = value + penalty
         total.backward()
     replicas.average_gradients(discriminator)
     optimizer.step()
     return figures | {
-        "discriminator_loss": loss.detach(),
+        "discriminator_loss": value.detach(),
         "discriminator_real": torch.sigmoid(real_logits.detach()).mean(),
         "discriminator_fake": torch.sigmoid(fake_logits.detach()).mean(),
     }
@@ -124,40 +133,43 @@ def training_step(
 ) -> dict[str, Tensor]:
     """One update of the flow and, in a hybrid, of the discriminator.
 
-    loss = (1 - w) * bits/dim + w * BCE(D(sample), real), with w the variant's adversarial weight. With
-    ``training.adaptive_weight`` the adversarial gradient is scaled too (:func:`hybridflow.training.gradient_balance.add_balanced`).
+    loss = (1 - w) * bits/dim + w * adversarial loss, with w the variant's adversarial weight. With
+    ``adversarial.adaptive_weight`` the adversarial gradient is scaled too (:mod:`hybridflow.training.gradient_balance`).
 
     Replicas compute the same update together, each from its rows of the batches (``batches.replicas``).
 
     Returns:
         Figures of the step, each a detached tensor (); nothing is copied to the host.
     """
-    settings, weight, step, flow = variant.training, variant.adversarial_weight, state.step, state.flow
+    settings, adversarial, weight = variant.training, variant.adversarial, variant.adversarial_weight
+    step, flow, loss = state.step, state.flow, build_loss(adversarial)
     replicas = batches.replicas
     x = batches.training(step)
     flow.train()
     state.flow_optimizer.zero_grad(set_to_none=True)
     figures: dict[str, Tensor] = {}
-    clip = settings.adversarial_gradient_clip
-    balanced = settings.adaptive_weight and state.discriminator is not None
+    clip = adversarial.gradient_clip
+    balanced = adversarial.adaptive_weight and state.discriminator is not None
     if state.discriminator is not None:
         latents = flow.draw_latents(len(x), replicas.noise(_noise(seed, "latents", step, x)))
         figures["adversarial_loss"], fake, figures["sample_magnitude"] = adversarial_backward(
             flow,
             state.discriminator,
+            loss,
             latents,
+            x,
             *((1.0, None) if balanced else (weight, clip)),
-            inward=settings.inward_gradient,
+            inward=adversarial.inward_gradient,
             replicas=replicas,
         )
-    adversarial: dict[str, Tensor] = {}
+    taken: dict[str, Tensor] = {}
     if balanced:
         replicas.average_gradients(flow)  # the balance needs the norm of the whole batch's gradient
-        adversarial = take_gradients(flow)
+        taken = take_gradients(flow)
     figures["bpd"] = likelihood_backward(flow, x, replicas.noise(_noise(seed, "noise", step, x)), 1 - weight)
     replicas.average_gradients(flow)
     if balanced:
-        figures["adversarial_scale"] = add_balanced(flow, adversarial, weight, clip)
+        figures["adversarial_scale"] = add_balanced(flow, taken, weight, clip)
     figures["loss"] = (1 - weight) * figures["bpd"] + weight * figures.get("adversarial_loss", 0.0)
     figures["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in flow.parameters() if p.grad is not None])
     if settings.gradient_clip is not None:
@@ -172,12 +184,12 @@ def training_step(
             discriminator_step,
             state.discriminator,
             state.discriminator_optimizer,
-            label_smoothing=settings.label_smoothing,
-            gradient_penalty=settings.gradient_penalty,
+            loss=loss,
+            r1=adversarial.penalties.r1,
             replicas=replicas,
         )
         figures |= update_discriminator(x, fake)
-        for extra in range(1, settings.discriminator_steps):
+        for extra in range(1, adversarial.discriminator_steps):
             real = batches.training(step, extra)
             with torch.no_grad(), running_statistics(flow):
                 latents = flow.draw_latents(len(real), replicas.noise(_noise(seed, f"latents {extra}", step, real)))

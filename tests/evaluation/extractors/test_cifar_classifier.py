@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hybridflow.config.experiment import ClassifierSettings
+from hybridflow.config.evaluation import CifarClassifierSettings
 from hybridflow.evaluation.extractors import cifar_classifier as classifier
 from hybridflow.evaluation.extractors.base import compute_moments
 from hybridflow.evaluation.extractors.cifar_classifier import (
@@ -17,7 +17,7 @@ from hybridflow.evaluation.extractors.cifar_classifier import (
 from hybridflow.io.hashing import sha256_file
 from hybridflow.runtime.errors import UserError
 
-TINY = ClassifierSettings(width=8, epochs=3, batch_size=50, lr=0.1)
+TINY = CifarClassifierSettings(width=8, epochs=3, train_batch_size=50, lr=0.1)
 
 
 def toy(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from pytorch_fid import fid_score
 from pytorch_fid import inception as fid
 from standin import write_random_inception
 
-from hybridflow.config.experiment import FidSettings
+from hybridflow.config.evaluation import InceptionSettings
 from hybridflow.evaluation.extractors import inception
 from hybridflow.evaluation.extractors.base import compute_moments
 from hybridflow.evaluation.metrics.frechet import frechet_distance
@@ -114,20 +114,20 @@ def test_loading_restores_the_packages_loader(weights):
 
 def test_a_path_is_copied_as_it_is(tmp_path):
     (tmp_path / "mine.pth").write_bytes(b"stand-in")
-    settings = FidSettings(weights=str(tmp_path / "mine.pth"))
+    settings = InceptionSettings(weights=str(tmp_path / "mine.pth"))
     target = inception.fetch_inception_weights(settings, tmp_path / "cache" / "inception.pth")
     assert target.read_bytes() == b"stand-in"
 
 
 def test_a_missing_path_is_named(tmp_path):
-    settings = FidSettings(weights=str(tmp_path / "none.pth"))
+    settings = InceptionSettings(weights=str(tmp_path / "none.pth"))
     with pytest.raises(UserError, match=r"`evaluation\.fid\.weights` is '.*none\.pth', which is not a file; set"):
         inception.fetch_inception_weights(settings, tmp_path / "inception.pth")
 
 
 def test_a_download_with_another_hash_is_refused(tmp_path):
     (tmp_path / "wrong.pth").write_bytes(b"something else")
-    settings = FidSettings(weights=(tmp_path / "wrong.pth").as_uri())
+    settings = InceptionSettings(weights=(tmp_path / "wrong.pth").as_uri())
     with pytest.raises(UserError, match=r"cannot be fetched from file:.*SHA-256.*`evaluation\.fid\.enabled: false`"):
         inception.fetch_inception_weights(settings, tmp_path / "inception.pth")
     assert not (tmp_path / "inception.pth").exists()
@@ -137,10 +137,10 @@ def test_the_packages_address_is_the_default(tmp_path, monkeypatch):
     source = tmp_path / "published.pth"
     monkeypatch.setattr(fid, "FID_WEIGHTS_URL", source.as_uri())
     with pytest.raises(UserError, match=r"No such file.*; set `evaluation\.fid\.weights` to a copy of the file, or"):
-        inception.fetch_inception_weights(FidSettings(), tmp_path / "inception.pth")
+        inception.fetch_inception_weights(InceptionSettings(), tmp_path / "inception.pth")
     source.write_bytes(b"published")
     monkeypatch.setattr(inception, "INCEPTION_SHA256", hashlib.sha256(b"published").hexdigest())
-    target = inception.fetch_inception_weights(FidSettings(), tmp_path / "inception.pth")
+    target = inception.fetch_inception_weights(InceptionSettings(), tmp_path / "inception.pth")
     assert target.read_bytes() == b"published"
 
 

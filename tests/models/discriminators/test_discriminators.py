@@ -5,24 +5,28 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hybridflow.config.experiment import DiscriminatorSettings, OptimizerSettings
-from hybridflow.models.discriminators.registry import (
-    BasicBlock,
-    DCGANDiscriminator,
-    ResNet18Discriminator,
-    build_discriminator,
-    discriminator_input,
-    inward_gradient,
-    straight_through_levels,
+from hybridflow.config.adversarial import (
+    DCGANDiscriminatorSettings,
+    NonSaturatingSettings,
+    ResNet18DiscriminatorSettings,
 )
+from hybridflow.config.training import OptimizerSettings
+from hybridflow.models.discriminators.dcgan import DCGANDiscriminator
+from hybridflow.models.discriminators.inputs import discriminator_input, inward_gradient, straight_through_levels
+from hybridflow.models.discriminators.registry import build_discriminator
+from hybridflow.models.discriminators.resnet import BasicBlock, ResNet18Discriminator
 from hybridflow.models.discriminators.spectral_norm import fixed_spectra
 from hybridflow.models.layers.checkpointing import network_checkpointing
 from hybridflow.models.layers.precision import network_precision
-from hybridflow.training.losses.non_saturating import discriminator_loss, generator_adversarial_loss, r1_penalty
+from hybridflow.training.losses.non_saturating import NonSaturatingLoss
+from hybridflow.training.losses.penalties import r1_penalty
 from hybridflow.training.state import build_optimizer
 from hybridflow.training.step import discriminator_step
 
 torch.set_num_threads(1)
+
+SETTINGS = {"dcgan": DCGANDiscriminatorSettings, "resnet18": ResNet18DiscriminatorSettings}
+LOSS = NonSaturatingLoss(NonSaturatingSettings(label_smoothing=0.1))
 
 
 @pytest.mark.parametrize(
@@ -35,14 +39,14 @@ torch.set_num_threads(1)
     ],
 )
 def test_parameter_counts_at_the_thesis_width(kind, width, count):
-    model = build_discriminator(DiscriminatorSettings(kind=kind, width=width))
+    model = build_discriminator(SETTINGS[kind](width=width))
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
 @pytest.mark.parametrize("kind", ["dcgan", "resnet18"])
 def test_one_logit_an_image_and_every_parameter_learns(kind):
     torch.manual_seed(0)
-    model = build_discriminator(DiscriminatorSettings(kind=kind, width=4))
+    model = build_discriminator(SETTINGS[kind](width=4))
     x = torch.randn(5, 3, 32, 32)
     logits = model(x)
     assert logits.shape == (5,)
@@ -57,7 +61,7 @@ def test_one_logit_an_image_and_every_parameter_learns(kind):
 
 
 def test_dcgan_has_the_layers_of_the_thesis():
-    layers = list(DCGANDiscriminator())
+    layers = list(DCGANDiscriminator(DCGANDiscriminatorSettings()))
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     assert [(c.in_channels, c.out_channels) for c in convolutions] == [(3, 32), (32, 64), (64, 128), (128, 1)]
     assert [(c.kernel_size[0], c.stride[0], c.padding[0]) for c in convolutions] == [(4, 2, 1)] * 3 + [(4, 1, 0)]
@@ -67,7 +71,7 @@ def test_dcgan_has_the_layers_of_the_thesis():
 
 
 def test_resnet18_stages():
-    model = ResNet18Discriminator(4).eval()
+    model = ResNet18Discriminator(ResNet18DiscriminatorSettings(width=4)).eval()
     shapes = []
     for layer in model:
         if isinstance(layer, BasicBlock):
@@ -119,28 +123,28 @@ def test_straight_through_levels_lie_on_the_grid_in_single_precision():
 def test_losses_by_hand():
     real, fake = torch.tensor([0.3, -1.2]), torch.tensor([2.0, -0.5])
     p, q = torch.sigmoid(real), torch.sigmoid(fake)
-    torch.testing.assert_close(generator_adversarial_loss(fake), -q.log().mean())
+    torch.testing.assert_close(LOSS.generator(fake), -q.log().mean())
     expected = -(0.9 * p.log() + 0.1 * (1 - p).log()).mean() - (1 - q).log().mean()
-    torch.testing.assert_close(discriminator_loss(real, fake, 0.1), expected)
+    torch.testing.assert_close(LOSS.discriminator(real, fake), expected)
     as_in_the_thesis = F.binary_cross_entropy(p, torch.full((2,), 0.9)) + F.binary_cross_entropy(q, torch.zeros(2))
-    torch.testing.assert_close(discriminator_loss(real, fake, 0.1), as_in_the_thesis)
-    torch.testing.assert_close(generator_adversarial_loss(fake), F.binary_cross_entropy(q, torch.ones(2)))
+    torch.testing.assert_close(LOSS.discriminator(real, fake), as_in_the_thesis)
+    torch.testing.assert_close(LOSS.generator(fake), F.binary_cross_entropy(q, torch.ones(2)))
 
 
 def test_losses_stay_finite_where_a_sigmoid_would_not():
     far = torch.tensor([1e3, -1e3])
-    assert torch.isfinite(generator_adversarial_loss(far))
-    assert generator_adversarial_loss(far).item() == pytest.approx(500)
-    assert torch.isfinite(discriminator_loss(far, far, 0.0))
+    assert torch.isfinite(LOSS.generator(far))
+    assert LOSS.generator(far).item() == pytest.approx(500)
+    assert torch.isfinite(NonSaturatingLoss(NonSaturatingSettings(label_smoothing=0)).discriminator(far, far))
 
 
 def test_a_discriminator_step_learns_to_separate():
     torch.manual_seed(0)
-    model = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+    model = build_discriminator(DCGANDiscriminatorSettings(width=4))
     optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=2e-3, betas=(0.5, 0.999)))
     real = torch.randint(128, 256, (16, 3, 32, 32), dtype=torch.uint8)
     fake = torch.randint(0, 128, (16, 3, 32, 32)).float()
-    history = [discriminator_step(model, optimizer, real, fake, 0.1) for _ in range(12)]
+    history = [discriminator_step(model, optimizer, real, fake, LOSS) for _ in range(12)]
     assert history[-1]["discriminator_loss"] < history[0]["discriminator_loss"]
     assert history[-1]["discriminator_real"] > 0.6 > 0.4 > history[-1]["discriminator_fake"]
     assert all(not value.requires_grad for value in history[0].values())
@@ -151,7 +155,7 @@ def test_a_discriminator_step_learns_to_separate():
 
 def normalised(kind: str = "dcgan") -> nn.Module:
     torch.manual_seed(0)
-    return build_discriminator(DiscriminatorSettings(kind=kind, width=4, spectral_norm=True))
+    return build_discriminator(SETTINGS[kind](width=4, spectral_norm=True))
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
@@ -180,7 +184,7 @@ def test_spectral_norm_brings_the_largest_singular_value_of_every_layer_to_one(k
 
 def test_without_spectral_norm_the_layers_are_plain():
     torch.manual_seed(0)
-    plain = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+    plain = build_discriminator(DCGANDiscriminatorSettings(width=4))
     assert not [name for name in plain.state_dict() if "parametrizations" in name]
     same_start = normalised().state_dict()
     assert torch.equal(plain[0].weight, same_start["0.parametrizations.weight.original"])
@@ -210,7 +214,7 @@ def test_a_discriminator_step_with_everything_iterates_once(checkpointing, dtype
     optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999)))
     real, fake = torch.randint(0, 256, (8, 3, 32, 32)), torch.randint(0, 256, (8, 3, 32, 32)).float()
     with network_checkpointing(checkpointing), network_precision(dtype):
-        discriminator_step(model, optimizer, real, fake, 0.1, gradient_penalty=1.0)
+        discriminator_step(model, optimizer, real, fake, LOSS, r1=1.0)
     with fixed_spectra(twin, iterate=True):
         pass
     found = power_vectors(twin)
@@ -233,7 +237,7 @@ def test_r1_of_a_quadratic_function():
 def test_the_penalty_of_a_step_is_that_of_the_input_in_its_own_scale(checkpointing):
     def parts() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
         torch.manual_seed(0)
-        model = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+        model = build_discriminator(DCGANDiscriminatorSettings(width=4))
         return model, torch.randint(0, 256, (6, 3, 32, 32)), torch.randint(0, 256, (6, 3, 32, 32)).float()
 
     # By finite differences: along the gradient g of f(x) = sum of the logits, f grows by eps ||g||^2
@@ -248,13 +252,13 @@ def test_the_penalty_of_a_step_is_that_of_the_input_in_its_own_scale(checkpointi
     model, real, fake = parts()
     x = discriminator_input(real.float()).requires_grad_()
     real_logits = model(x)
-    loss = discriminator_loss(real_logits, model(discriminator_input(fake)), 0.1)
+    loss = LOSS.discriminator(real_logits, model(discriminator_input(fake)))
     (loss + r1_penalty(real_logits, x, 5.0)).backward()
 
     twin, real, fake = parts()
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.0)
     with network_checkpointing(checkpointing):
-        figures = discriminator_step(twin, optimizer, real, fake, 0.1, gradient_penalty=5.0)
+        figures = discriminator_step(twin, optimizer, real, fake, LOSS, r1=5.0)
     torch.testing.assert_close(figures["gradient_penalty"], expected.float(), rtol=1e-4, atol=1e-7)
     torch.testing.assert_close(figures["discriminator_loss"], loss.detach())
     for ours, theirs in zip(twin.parameters(), model.parameters(), strict=True):
@@ -266,12 +270,12 @@ def test_the_penalty_of_a_step_is_that_of_the_input_in_its_own_scale(checkpointi
 def test_the_penalty_flattens_the_discriminator():
     def slope(gamma: float | None) -> float:
         torch.manual_seed(0)
-        model = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+        model = build_discriminator(DCGANDiscriminatorSettings(width=4))
         optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=2e-3, betas=(0.5, 0.999)))
         real = torch.randint(100, 256, (16, 3, 32, 32))
         fake = torch.randint(0, 156, (16, 3, 32, 32)).float()
         for _ in range(10):
-            figures = discriminator_step(model, optimizer, real, fake, 0.1, gradient_penalty=gamma)
+            figures = discriminator_step(model, optimizer, real, fake, LOSS, r1=gamma)
         assert ("gradient_penalty" in figures) == (gamma is not None)
         x = discriminator_input(real.float()).requires_grad_()
         return r1_penalty(model(x), x, 1.0).item()
@@ -283,17 +287,17 @@ def test_without_the_options_a_step_is_the_plain_one():
     results = []
     for plain in (True, False):
         torch.manual_seed(0)
-        model = build_discriminator(DiscriminatorSettings(kind="dcgan", width=4))
+        model = build_discriminator(DCGANDiscriminatorSettings(width=4))
         optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=2e-3, betas=(0.5, 0.999)))
         real, fake = torch.randint(0, 256, (4, 3, 32, 32)), torch.randint(0, 256, (4, 3, 32, 32)).float()
         for _ in range(3):
             if plain:
                 optimizer.zero_grad()
                 logits = [model(discriminator_input(images.float())) for images in (real, fake)]
-                discriminator_loss(*logits, 0.1).backward()
+                LOSS.discriminator(*logits).backward()
                 optimizer.step()
             else:
-                discriminator_step(model, optimizer, real, fake, 0.1)
+                discriminator_step(model, optimizer, real, fake, LOSS)
         results.append(model.state_dict())
     assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())
 

@@ -14,7 +14,7 @@ from test_checkpointing import randomised_flow, step
 from test_training import CPU, IMAGES, job, rows
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from hybridflow.config.experiment import CouplingSettings, DequantizationSettings, FlowSettings
+from hybridflow.config.generators import CouplingSettings, DenseFlowSettings, DequantizationSettings
 from hybridflow.models.checkpoint import read_tensors
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.models.layers.compiling import compile_networks, compiling, uncompiled
@@ -35,7 +35,7 @@ def nothing_compiled() -> None:
 def small_flow(steps: int = 1, units: int = 1) -> DenseFlow:
     """One scale, uniform dequantization: every network but those of augmentations is a coupling's."""
     torch.manual_seed(0)
-    settings = FlowSettings(
+    settings = DenseFlowSettings(
         units=(units,),
         steps_per_unit=(steps,),
         growth_rate=2,

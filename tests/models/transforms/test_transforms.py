@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from hybridflow.config.experiment import CouplingSettings
+from hybridflow.config.generators import CouplingSettings
 from hybridflow.models.generators.denseflow import DenseBlock, FlowStep
 from hybridflow.models.layers.batchnorm import running_statistics
 from hybridflow.models.layers.coupling_net import CouplingNet
@@ -19,7 +19,7 @@ from hybridflow.models.layers.precision import network_precision
 from hybridflow.models.transforms.actnorm import ActNorm, initializing
 from hybridflow.models.transforms.composite import Composite
 from hybridflow.models.transforms.conv1x1 import InvertibleConv1x1
-from hybridflow.models.transforms.coupling import AffineCoupling, bounded_log_scale, scale_and_shift, soft_bound
+from hybridflow.models.transforms.coupling import AffineCoupling, bounded_log_scale, scale_and_shift
 from hybridflow.models.transforms.dequantization import UniformDequantization, VariationalDequantization, quantise
 from hybridflow.models.transforms.multiscale import Transition
 from hybridflow.models.transforms.noise_channels import Augment
@@ -27,7 +27,6 @@ from hybridflow.models.transforms.squeeze import Squeeze, SwapHalves
 from hybridflow.runtime.noise import GeneratorNoise, GivenNoise, standard_normal_log_prob
 
 SMALL = CouplingSettings(mid_channels=(4,), depth=2, growth=3)
-BOUNDED = SMALL.model_copy(update={"log_scale_bound": 0.5, "shift_bound": 2.0})
 PLAIN = CouplingSettings(mid_channels=(4,), depth=1, growth=3, attention=False, batch_norm=False)
 
 Shape = tuple[int, int, int]
@@ -43,12 +42,7 @@ TRANSFORMS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
         lambda: AffineCoupling(CouplingNet(1, 2, 4, 1, 3, attention=False, batch_norm=False)),
         (2, 3, 2),
     ),
-    "coupling-bounded": (
-        lambda: AffineCoupling(CouplingNet(2, 4, 4, 2, 3), log_scale_bound=0.5, shift_bound=2.0),
-        (4, 2, 2),
-    ),
     "step": (lambda: FlowStep(4, 4, SMALL), (4, 2, 2)),
-    "step-bounded": (lambda: FlowStep(4, 4, BOUNDED), (4, 2, 2)),
     "step-odd": (lambda: FlowStep(3, 4, SMALL), (3, 2, 2)),
     "composite": (lambda: Composite(FlowStep(3, 4, PLAIN), Squeeze(), FlowStep(12, 4, SMALL)), (3, 4, 4)),
 }
@@ -235,32 +229,8 @@ def test_coupling_parameters_are_interleaved_and_scales_bounded():
     assert bounded_log_scale(torch.tensor(-1e9)) == -2
 
 
-def test_bounds_of_a_coupling():
-    parameters = torch.tensor([1.0, 2, 3, 4]).reshape(1, 4, 1, 1)
-    log_scale, shift = scale_and_shift(parameters, log_scale_bound=0.5, shift_bound=3.0)
-    torch.testing.assert_close(log_scale.flatten(), 0.5 * torch.tanh(torch.tensor([2.0, 6.0])))
-    torch.testing.assert_close(shift.flatten(), 3 * torch.tanh(torch.tensor([2.0, 4.0]) / 3))
-    log_scale, shift = scale_and_shift(-1e9 * parameters, log_scale_bound=0.5, shift_bound=3.0)
-    assert log_scale.flatten().tolist() == [-0.5, -0.5]
-    assert shift.flatten().tolist() == [-3, -3]
-    small = 1e-4 * parameters  # slope 1 at zero: the bound changes nothing where a network starts
-    torch.testing.assert_close(soft_bound(small, 0.5), small, rtol=1e-6, atol=0)
-    assert soft_bound(parameters, None) is parameters
-
-
-def test_a_bounded_step_hands_its_bounds_to_its_coupling():
-    model, x = built("step-bounded"), batch("step-bounded")
-    coupling = next(layer for layer in model.modules() if isinstance(layer, AffineCoupling))
-    with torch.no_grad():
-        coupling.net.output.bias.fill_(1e6)  # a network that has blown up
-    z, log_det = coupling(x)
-    torch.testing.assert_close(z[:, 2:], math.exp(0.5) * x[:, 2:] + 2)
-    torch.testing.assert_close(log_det, torch.full((3,), 0.5 * 2 * 2 * 2, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("bounds", [{}, {"log_scale_bound": 0.5, "shift_bound": 2.0}])
-def test_couplings_start_as_the_identity(bounds):
-    model = AffineCoupling(CouplingNet(2, 4, 4, 2, 3), **bounds).double().eval()
+def test_couplings_start_as_the_identity():
+    model = AffineCoupling(CouplingNet(2, 4, 4, 2, 3)).double().eval()
     x = batch("coupling")
     z, log_det = model(x)
     assert torch.equal(z, x)

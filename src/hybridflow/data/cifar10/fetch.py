@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote
 
-from hybridflow.config.experiment import DatasetSettings
+from hybridflow.config.data import DatasetSettings
 from hybridflow.data.cifar10.layout import CIFAR10, Cifar10Layout
 from hybridflow.io.download import SCHEMES, DownloadError, download, local_path, scheme_of
 from hybridflow.io.hashing import sha256_file

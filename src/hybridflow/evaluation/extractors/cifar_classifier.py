@@ -21,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hybridflow.config.experiment import AugmentationSettings, ClassifierSettings
+from hybridflow.config.evaluation import CifarClassifierSettings
+from hybridflow.config.training import AugmentationSettings
 from hybridflow.data.augment import augment
 from hybridflow.io.content_hash import digest
 from hybridflow.io.files import atomic_path
@@ -31,7 +32,6 @@ from hybridflow.models.checkpoint import write_state
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import Progress
 from hybridflow.runtime.seeding import derive_seed
-from hybridflow.store.keys import CLASSIFIER_VERSION
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")  # by label
 CLASSES = len(CLASS_NAMES)
@@ -134,7 +134,7 @@ def train_classifier(
     train_labels: np.ndarray,
     test_images: np.ndarray,
     test_labels: np.ndarray,
-    settings: ClassifierSettings,
+    settings: CifarClassifierSettings,
     device: torch.device | str,
     threads: int,
     label: str,
@@ -169,7 +169,7 @@ def train_classifier(
     initialise(model, images[:WHITENING_IMAGES], settings.seed)
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = _optimizer(model)
-    batch = min(settings.batch_size, len(images))
+    batch = min(settings.train_batch_size, len(images))
     per_epoch = len(images) // batch  # an incomplete last batch would shift the BatchNorm statistics
     steps = max(round(settings.epochs * per_epoch), 1)
     key = _key(settings, images, labels)
@@ -204,7 +204,7 @@ def train_classifier(
                 if not np.isfinite(mean_loss):
                     raise UserError(
                         f"{label}: the training diverged in epoch {(step - 1) // per_epoch + 1} (loss {mean_loss}); "
-                        f"lower `evaluation.fd_cifar.classifier.lr` ({settings.lr:g})."
+                        f"lower `evaluation.extractors.cifar_classifier.lr` ({settings.lr:g})."
                     )
                 progress.update(0, loss=mean_loss)
                 if resume is not None and step < steps:
@@ -226,7 +226,7 @@ def _tensors(images: np.ndarray, labels: np.ndarray, split: str) -> tuple[Tensor
     if labels.shape != (len(images),) or labels.min() < 0 or labels.max() >= CLASSES:
         raise UserError(
             f"the classifier of FD-CIFAR needs one {split} label from 0 to {CLASSES - 1} an image, got shape "
-            f"{labels.shape} for {len(images)} images; switch it off with `evaluation.fd_cifar.enabled: false`."
+            f"{labels.shape} for {len(images)} images; take its metrics out of `evaluation.metrics`."
         )
     return torch.from_numpy(np.array(images)), torch.from_numpy(labels.astype(np.int64))
 
@@ -251,7 +251,7 @@ def _triangle(progress: float, peak: float = 0.23, start: float = 0.2, end: floa
     return 1 - (1 - end) * (progress - peak) / (1 - peak)
 
 
-def _generator(settings: ClassifierSettings, purpose: str, counter: int) -> torch.Generator:
+def _generator(settings: CifarClassifierSettings, purpose: str, counter: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(settings.seed, f"classifier-{purpose}", counter))
 
 
@@ -265,10 +265,10 @@ def _accuracy(model: CifarClassifier, images: Tensor, labels: Tensor, device: to
     return right / len(images)
 
 
-def _key(settings: ClassifierSettings, images: Tensor, labels: Tensor) -> str:
+def _key(settings: CifarClassifierSettings, images: Tensor, labels: Tensor) -> str:
     """Identifies a training: state of another one must not be continued."""
     content = [hashlib.sha256(array.numpy()).hexdigest() for array in (images, labels)]
-    return sha256_json([CLASSIFIER_VERSION, settings.model_dump(), *content])
+    return sha256_json([settings.version, settings.key_values(), *content])
 
 
 def _keep(path: Path, key: str, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -338,14 +338,14 @@ class ClassCounter:
 
 
 def save_classifier(
-    path: str | Path, state: dict[str, Tensor], settings: ClassifierSettings, accuracy: dict[str, float]
+    path: str | Path, state: dict[str, Tensor], settings: CifarClassifierSettings, accuracy: dict[str, float]
 ) -> None:
     """Writes a trained classifier as safetensors, atomically; the same content gives the same bytes.
 
     The header also holds a content hash of the weights and of the rest of the header.
     """
     # One metadata entry: the order of several is not fixed, and the file's hash would change with it.
-    description = {"kind": "cifar_classifier", "settings": settings.model_dump(), "accuracy": accuracy}
+    description = {"kind": "cifar_classifier", "settings": settings.key_values(), "accuracy": accuracy}
     description["sha256"] = digest([description, state])
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata={"hybridflow": json.dumps(description, sort_keys=True)})
@@ -363,7 +363,7 @@ def load_classifier(path: str | Path, device: torch.device | str) -> tuple[Cifar
     try:
         with safe_open(path, framework="pt", device=str(device)) as content:
             description = json.loads((content.metadata() or {})["hybridflow"])
-            state = {name: content.get_tensor(name) for name in content.keys()}
+            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
         model = CifarClassifier(description["settings"]["width"])
         model.load_state_dict(state)
         expected = description.pop("sha256", None)  # an earlier version wrote none

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybridflow.config.experiment import FidSettings
+from hybridflow.config.evaluation import InceptionSettings
 from hybridflow.io.download import DownloadError, download
 from hybridflow.io.files import place
 from hybridflow.io.hashing import sha256_file
@@ -26,7 +26,7 @@ from hybridflow.store.keys import INCEPTION_SHA256
 
 WEIGHTS_BYTES = 95_628_359
 OFFICIAL_NAME = "inception"
-HELP = "set `evaluation.fid.weights` to a copy of the file, or `evaluation.fid.enabled: false` to go without FID"
+HELP = "let `evaluation.extractors.inception.weights` name a copy of the file, or take FID out of `evaluation.metrics`"
 _building = threading.Lock()
 
 
@@ -55,7 +55,7 @@ def extractor_name(path: str | Path) -> str:
         raise UserError(f"cannot read the Inception weights {path}: {error.strerror}; {HELP}.") from None
 
 
-def fetch_inception_weights(settings: FidSettings, target: str | Path) -> Path:
+def fetch_inception_weights(settings: InceptionSettings, target: str | Path) -> Path:
     """Puts the weights file at ``target``.
 
     It comes from ``settings.weights`` if that is given, otherwise from pytorch-fid's address. A file
@@ -70,7 +70,9 @@ def fetch_inception_weights(settings: FidSettings, target: str | Path) -> Path:
     if source is not None and "://" not in source:
         path = Path(source).expanduser()
         if not path.is_file():
-            raise UserError(f"config: `evaluation.fid.weights` is {source!r}, which is not a file; {HELP}.")
+            raise UserError(
+                f"config: `evaluation.extractors.inception.weights` is {source!r}, which is not a file; {HELP}."
+            )
         try:
             place(path, target)
         except OSError as error:
@@ -83,7 +85,7 @@ def fetch_inception_weights(settings: FidSettings, target: str | Path) -> Path:
         raise UserError(f"the Inception weights cannot be fetched from {url}: {error.reason}; {HELP}.") from None
 
 
-def check_weights(settings: FidSettings, path: str | Path) -> None:
+def check_weights(settings: InceptionSettings, path: str | Path) -> None:
     """Makes sure that a fetched file is still the one that was asked for: the official one, or the user's own.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the rest of the pipeline asks of a generator with a likelihood."""
+"""The contract of a generator, of one with a likelihood, and of a flow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hybridflow.models.layers.batchnorm import has_statistics
 from hybridflow.models.transforms.actnorm import ActNorm, initializing
 from hybridflow.models.transforms.dequantization import LEVELS
 from hybridflow.runtime.noise import GeneratorNoise, Noise
@@ -31,8 +32,8 @@ class Encoding:
     log_prob: Tensor
 
 
-class Flow(nn.Module, ABC):
-    """A generative model of integer images with a stochastic lower bound on its log-likelihood.
+class Generator(nn.Module, ABC):
+    """A map from standard-normal latents to images.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -42,9 +43,60 @@ class Flow(nn.Module, ABC):
         super().__init__()
         self.image_shape = image_shape
 
+    @property
+    @abstractmethod
+    def latent_shapes(self) -> list[tuple[int, int, int]]:
+        """Shapes (C, H, W) of the latents of one image, in the order :meth:`decode` takes them."""
+
+    @abstractmethod
+    def decode(self, latents: Sequence[Tensor]) -> Tensor:
+        """Continuous images of latents, differentiable, neither quantised nor clamped.
+
+        Args:
+            latents: one standard-normal tensor (N, *shape) for each of :attr:`latent_shapes`.
+
+        Returns:
+            (N, C, H, W); the integer image of ``y`` is floor(256 y), clamped to 0..255.
+        """
+
+    def draw_latents(self, n: int, noise: Noise, temperature: float = 1.0) -> list[Tensor]:
+        """Latents of ``n`` images; ``temperature`` multiplies their standard deviation."""
+        return [temperature * noise((n, *shape)) for shape in self.latent_shapes]
+
+    def initialize(self, x: Tensor, seed: int) -> None:
+        """Data-dependent initialisation from the batch ``x`` (N, C, H, W), before the first step."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model can be used: what depends on data has seen some (reads the device)."""
+        return has_statistics(self)
+
+    @property
+    def dimensions(self) -> int:
+        """D = C H W: what bits/dim are divided by, whatever noise the model adds."""
+        return math.prod(self.image_shape)
+
+
+class LikelihoodModel(Generator):
+    """A generator of integer images with a stochastic lower bound on its log-likelihood."""
+
     def condition(self, x: Tensor) -> Tensor | None:
         """What :meth:`log_prob` needs of ``x`` whatever the noise: computed once for many draws of the bound."""
         return None
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Tensor:
+        """One draw of the bound on ln p(x), (N,), nats.
+
+        Args:
+            x: (N, C, H, W), integers 0..255 of any dtype.
+            noise: source of whatever is random.
+            condition: ``self.condition(x)``, if it is at hand.
+        """
+
+
+class Flow(LikelihoodModel):
+    """A likelihood model whose decoding is the inverse of its encoding."""
 
     @abstractmethod
     def encode(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Encoding:
@@ -72,31 +124,6 @@ class Flow(nn.Module, ABC):
         encoding = self.encode(x, noise)
         return LEVELS * (self.decode(encoding.latents) - encoding.y).abs().flatten(1).amax(1)
 
-    @abstractmethod
-    def decode(self, latents: Sequence[Tensor]) -> Tensor:
-        """Continuous images of latents, differentiable, neither quantised nor clamped.
-
-        Args:
-            latents: one standard-normal tensor (N, *shape) for each of :attr:`latent_shapes`.
-
-        Returns:
-            (N, C, H, W); the integer image of ``y`` is floor(256 y), clamped to 0..255.
-        """
-
-    @property
-    @abstractmethod
-    def latent_shapes(self) -> list[tuple[int, int, int]]:
-        """Shapes (C, H, W) of the latents of one image, in the order :meth:`decode` takes them."""
-
-    @property
-    def dimensions(self) -> int:
-        """D = C H W: what bits/dim are divided by, whatever noise the model adds."""
-        return math.prod(self.image_shape)
-
-    def draw_latents(self, n: int, noise: Noise, temperature: float = 1.0) -> list[Tensor]:
-        """Latents of ``n`` images; ``temperature`` multiplies their standard deviation."""
-        return [temperature * noise((n, *shape)) for shape in self.latent_shapes]
-
     @torch.no_grad()
     def initialize(self, x: Tensor, seed: int) -> None:
         """Data-dependent initialisation of every ActNorm from the batch ``x`` (N, C, H, W)."""
@@ -104,9 +131,9 @@ class Flow(nn.Module, ABC):
             self.log_prob(x, GeneratorNoise(seed, x.device, next(self.parameters()).dtype))
 
     @property
-    def initialized(self) -> bool:
-        """Whether every ActNorm has seen its first batch (reads the device)."""
-        return all(bool(module.initialized) for module in self.modules() if isinstance(module, ActNorm))
+    def ready(self) -> bool:
+        """Whether every ActNorm and every BatchNorm has seen data (reads the device)."""
+        return super().ready and all(m.initialized for m in self.modules() if isinstance(m, ActNorm))
 
 
 def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hybridflow.config.experiment import CouplingSettings, DequantizationSettings, FlowSettings
+from hybridflow.config.generators import CouplingSettings, DenseFlowSettings, DequantizationSettings
 from hybridflow.models.generators.base import Encoding, Flow
 from hybridflow.models.layers.coupling_net import CouplingNet
 from hybridflow.models.transforms.actnorm import ActNorm
 from hybridflow.models.transforms.base import StochasticTransform
 from hybridflow.models.transforms.composite import Composite
 from hybridflow.models.transforms.conv1x1 import InvertibleConv1x1, shared_determinants, shared_inverses
-from hybridflow.models.transforms.coupling import AffineCoupling, soft_bound
+from hybridflow.models.transforms.coupling import AffineCoupling
 from hybridflow.models.transforms.dequantization import UniformDequantization, VariationalDequantization
 from hybridflow.models.transforms.multiscale import Transition
 from hybridflow.models.transforms.noise_channels import Augment
@@ -36,7 +36,7 @@ class FlowStep(Composite):
             attention=settings.attention,
             batch_norm=settings.batch_norm,
         )
-        coupling = AffineCoupling(net, log_scale_bound=settings.log_scale_bound, shift_bound=settings.shift_bound)
+        coupling = AffineCoupling(net)
         super().__init__(ActNorm(channels), InvertibleConv1x1(channels), coupling, SwapHalves())
 
 
@@ -99,7 +99,7 @@ class DenseFlow(Flow):
         ValueError: the image does not divide into the scales.
     """
 
-    def __init__(self, settings: FlowSettings, image_shape: tuple[int, int, int] = (3, 32, 32)) -> None:
+    def __init__(self, settings: DenseFlowSettings, image_shape: tuple[int, int, int] = (3, 32, 32)) -> None:
         super().__init__(image_shape)
         channels, height, width = image_shape
         scales = len(settings.units)
@@ -128,7 +128,6 @@ class DenseFlow(Flow):
                 channels, height, width = 2 * channels, height // 2, width // 2
                 self._latent_shapes.insert(0, (channels, height, width))
         self._latent_shapes.insert(0, (channels, height, width))
-        self.prior_bound = settings.prior_bound
         self.prior_loc = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.prior_log_scale = nn.Parameter(torch.zeros(1, channels, 1, 1))
         # Channels-last throughout: most of the arithmetic is 1x1 convolutions, which are plain matrix products then.
@@ -160,15 +159,11 @@ class DenseFlow(Flow):
                 z, dropped = self.transitions[scale](z)
                 latents.insert(0, dropped)
                 log_prob = log_prob + standard_normal_log_prob(dropped)
-        loc, log_scale = self._prior()
+        loc, log_scale = self.prior_loc, self.prior_log_scale
         e = (z - loc) * torch.exp(-log_scale)
         pixels = z.shape[2] * z.shape[3]
         log_prob = log_prob + standard_normal_log_prob(e) - pixels * log_scale.sum()
         return Encoding(y, [e, *latents], log_prob)
-
-    def _prior(self) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of the last scale's channels, each (1, C, 1, 1)."""
-        return soft_bound(self.prior_loc, self.prior_bound), soft_bound(self.prior_log_scale, self.prior_bound)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         with shared_inverses(_convolutions(self.blocks)):
@@ -176,7 +171,7 @@ class DenseFlow(Flow):
 
     def _decode(self, latents: Sequence[Tensor]) -> Tensor:
         last, *dropped = (latent.contiguous(memory_format=torch.channels_last) for latent in latents)
-        loc, log_scale = self._prior()
+        loc, log_scale = self.prior_loc, self.prior_log_scale
         z = loc + torch.exp(log_scale) * last
         for scale in reversed(range(len(self.blocks))):
             if scale < len(self.transitions):

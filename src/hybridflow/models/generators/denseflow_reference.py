@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridflow.config.experiment import CouplingSettings, DequantizationSettings, FlowSettings
+from hybridflow.config.generators import CouplingSettings, DenseFlowSettings, DequantizationSettings
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.noise import GivenNoise
@@ -91,7 +91,7 @@ def read_reference(path: str | Path) -> tuple[DenseFlow, dict[str, np.ndarray]]:
         if name not in arrays:
             raise UserError(f"{path} is not a DenseFlow reference file: it has no {name}.")
     config = json.loads(arrays["config_json"].tobytes().decode())
-    settings = FlowSettings(
+    settings = DenseFlowSettings(
         units=config["units"],
         steps_per_unit=config["steps_per_unit"],
         growth_rate=config["growth_rate"],

@@ -9,31 +9,22 @@ from hybridflow.models.layers.precision import run_network
 from hybridflow.models.transforms.base import Transform
 
 
-def soft_bound(value: Tensor, bound: float | None) -> Tensor:
-    """b tanh(value / b): between -b and b with slope 1 at zero; without a bound, the value itself."""
-    return value if bound is None else bound * torch.tanh(value / bound)
+def bounded_log_scale(s: Tensor) -> Tensor:
+    """2 tanh(s / 2): between -2 and 2, with slope 1 at zero; as in published DenseFlow."""
+    return 2 * torch.tanh(s / 2)
 
 
-def bounded_log_scale(s: Tensor, bound: float | None = None) -> Tensor:
-    """A log-scale between -bound and bound; None means 2, as published."""
-    return soft_bound(s, 2 if bound is None else bound)
-
-
-def scale_and_shift(
-    parameters: Tensor, log_scale_bound: float | None = None, shift_bound: float | None = None
-) -> tuple[Tensor, Tensor]:
+def scale_and_shift(parameters: Tensor) -> tuple[Tensor, Tensor]:
     """Splits a network's output into (log_scale, shift).
 
     Args:
         parameters: (N, 2C, H, W); channels 2j and 2j+1 belong to channel j.
-        log_scale_bound: of :func:`bounded_log_scale`.
-        shift_bound: b of shift = b tanh(t / b), or None for the network's own t, as published.
 
     Returns:
         log_scale and shift, each (N, C, H, W).
     """
     s, t = parameters[:, 0::2], parameters[:, 1::2]
-    return bounded_log_scale(s, log_scale_bound), soft_bound(t, shift_bound)
+    return bounded_log_scale(s), t
 
 
 class AffineCoupling(Transform):
@@ -44,17 +35,13 @@ class AffineCoupling(Transform):
     Args:
         net: maps (N, C1, H, W) to (N, 2*C2, H, W) with C1 = ceil(C/2), C2 = floor(C/2);
             the pair (s, t) of a channel is adjacent.
-        log_scale_bound, shift_bound: limits of both, see :func:`scale_and_shift`.
     Shape:
         x, z: (N, C, H, W); log_det: (N,), nats.
     """
 
-    def __init__(
-        self, net: nn.Module, *, log_scale_bound: float | None = None, shift_bound: float | None = None
-    ) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        self.log_scale_bound, self.shift_bound = log_scale_bound, shift_bound
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x1, x2 = x.chunk(2, dim=1)
@@ -69,4 +56,4 @@ class AffineCoupling(Transform):
         return torch.cat((z1, x2), dim=1)
 
     def _scale_and_shift(self, passed: Tensor) -> tuple[Tensor, Tensor]:
-        return scale_and_shift(run_network(self.net, passed), self.log_scale_bound, self.shift_bound)
+        return scale_and_shift(run_network(self.net, passed))

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from hybridflow.config.experiment import DiscriminatorSettings, FlowSettings
-from hybridflow.models.checkpoint import read_metadata
+from hybridflow.config.adversarial import DISCRIMINATORS
+from hybridflow.config.generators import GENERATORS
+from hybridflow.models.checkpoint import read_metadata, stored_settings
 from hybridflow.models.discriminators.registry import build_discriminator
-from hybridflow.models.generators.registry import build_flow
+from hybridflow.models.generators.registry import build_generator
 from hybridflow.report.histories import read_history
 from hybridflow.report.results import Key
 from hybridflow.runtime.errors import UserError
@@ -78,7 +79,7 @@ def cost_table(
 def _flow_parameters(settings: str) -> int:
     """Trained numbers of a flow with these settings (JSON); a checkpoint also holds buffers, which are none."""
     with torch.device("meta"):  # shapes alone: no memory, no time
-        flow = build_flow(FlowSettings.model_validate_json(settings))
+        flow = build_generator(stored_settings(GENERATORS, "family", json.loads(settings)))
     return sum(parameter.numel() for parameter in flow.parameters())
 
 
@@ -87,7 +88,7 @@ def _discriminator_parameters(settings: dict[str, Any] | None) -> int:
     if settings is None:
         return 0
     with torch.device("meta"):
-        discriminator = build_discriminator(DiscriminatorSettings.model_validate(settings))
+        discriminator = build_discriminator(stored_settings(DISCRIMINATORS, "kind", settings))
     return sum(parameter.numel() for parameter in discriminator.parameters())
 
 

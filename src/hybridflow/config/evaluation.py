@@ -1,0 +1,119 @@
+"""Settings of what is measured on every trained model, and the registry of feature extractors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, SerializeAsAny
+
+from hybridflow.config.fields import InKeyAs, Int, NonNegativeInt, NotInKey, PositiveFloat, PositiveInt, Section, Text
+from hybridflow.config.metrics import METRICS
+from hybridflow.config.registry import Registered
+
+SAMPLING_VERSION = 1
+"""Raise it when a change of the code changes which images are drawn from the same weights."""
+
+LIKELIHOOD_VERSION = 1
+"""Raise it when a change of the code changes the bounds of the same weights."""
+
+
+class SamplingSettings(Section):
+    """The images that are drawn from every trained model."""
+
+    images: Annotated[Int, Field(ge=2)] = Field(50_000, description="generated images per model")
+    batch_size: PositiveInt = Field(250, description="images decoded at once")
+    temperature: PositiveFloat = Field(1.0, description="factor on the latents' standard deviation")
+    seed: NonNegativeInt = Field(0, description="image i is drawn from (seed, i), whatever the batch size")
+    repeats: Annotated[PositiveInt, NotInKey()] = Field(
+        1, description="sets of so many images, from different seeds: 2 or more show how much distances vary"
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """What determines one set of images. How many sets there are does not: the first is always the same."""
+        return {"version": SAMPLING_VERSION, **self.key_values()}
+
+
+class LikelihoodSettings(Section):
+    """Bits per dimension on the test split, or on the training images that were held out."""
+
+    split: Literal["test", "holdout"] = Field(
+        "test", description="test, or holdout: the training images kept back by dataset.holdout"
+    )
+    images: Annotated[Int, Field(ge=2)] | None = Field(None, description="the first so many, or null for all of them")
+    importance_samples: PositiveInt = Field(20, description="K of the importance-weighted bound")
+    batch_size: PositiveInt = Field(
+        250, description="images per pass; part of what is measured, as noise depends on it"
+    )
+    seed: NonNegativeInt = Field(0, description="seed of the bound's noise")
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the bounds."""
+        return {"version": LIKELIHOOD_VERSION, **self.key_values()}
+
+
+class ExtractorSettings(Section):
+    """A feature extractor: a network that maps images to the vectors which metrics compare.
+
+    Attributes:
+        needs_labels: whether it is trained on CIFAR-10's labels, which a folder of images does not have.
+        version: raise it when a change of the code changes the features of the same images.
+    """
+
+    needs_labels: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+
+    batch_size: Annotated[PositiveInt, NotInKey()] = Field(50, description="images per pass")
+
+
+class InceptionSettings(ExtractorSettings):
+    """pytorch-fid's InceptionV3, whose 2048 features define FID."""
+
+    weights: Text | None = Field(
+        None, description="null: fetched from pytorch-fid's address; or a path or URL of a copy"
+    )
+
+
+class CifarClassifierSettings(ExtractorSettings):
+    """A small classifier trained here on CIFAR-10, in whose features FD-CIFAR is measured."""
+
+    needs_labels: ClassVar[bool] = True
+
+    batch_size: Annotated[PositiveInt, NotInKey()] = Field(500, description="images per pass")
+    width: PositiveInt = Field(64, description="channels of the first stage; features have 4x as many")
+    epochs: PositiveFloat = Field(8.0, description="passes over the training split")
+    train_batch_size: Annotated[PositiveInt, InKeyAs("batch_size")] = Field(256, description="images per step")
+    lr: PositiveFloat = Field(0.6, description="peak learning rate of its SGD")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="fp32 or bf16, in its training")
+    seed: NonNegativeInt = Field(0, description="seed of its training")
+
+
+EXTRACTORS: dict[str, Registered] = {
+    "inception": Registered(InceptionSettings, "hybridflow.evaluation.extractors.inception:Inception"),
+    "cifar_classifier": Registered(
+        CifarClassifierSettings, "hybridflow.evaluation.extractors.cifar_classifier:CifarClassifierExtractor"
+    ),
+}
+"""Feature extractors by name."""
+
+
+class EvaluationSettings(Section):
+    """What is measured on every trained model."""
+
+    likelihood: LikelihoodSettings = Field(LikelihoodSettings(), description="bits per dimension")
+    metrics: tuple[Text, ...] = Field(
+        ("fid", "fd_cifar", "fd_cifar_test"),
+        description="what compares samples with the dataset's images; `hybridflow list` prints them all",
+    )
+    extractors: dict[str, SerializeAsAny[ExtractorSettings]] = Field(
+        {}, description="settings of the feature extractors that these metrics need"
+    )
+
+    @property
+    def needed_extractors(self) -> list[str]:
+        """Extractors of the chosen metrics, in their order."""
+        return list(dict.fromkeys(METRICS[name].extractor for name in self.metrics))
+
+    @property
+    def references(self) -> list[tuple[str, str]]:
+        """(extractor, split) of the dataset's images that the chosen metrics compare with."""
+        return list(dict.fromkeys((METRICS[name].extractor, METRICS[name].reference) for name in self.metrics))

@@ -1,0 +1,109 @@
+"""Types of settings, and how a setting says whether it influences results."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+RESERVED_NAMES = ("reference", "figures", "logs", "benchmarks", "tensorboard")
+RESERVED_SUFFIXES = (".csv", ".md", ".tex", ".json", ".html", ".pdf", ".png")
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-3`` (no dot) as text; everybody who writes it means the number."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError("must be a number") from None
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be finite")
+    return value
+
+
+def _fits(value: int) -> int:
+    if abs(value) >= 2**63:
+        raise ValueError("must be less than 2^63")  # no array, seed or step counter is larger
+    return value
+
+
+def _not_reserved(value: str) -> str:
+    if value in RESERVED_NAMES:
+        raise ValueError(f"is taken by a folder of the results ({', '.join(RESERVED_NAMES)})")
+    if value.endswith(RESERVED_SUFFIXES):
+        raise ValueError(f"must not end like a file of the results ({', '.join(RESERVED_SUFFIXES)})")
+    return value
+
+
+Int = Annotated[int, Strict(), AfterValidator(_fits)]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, Strict()]
+Float = Annotated[float, BeforeValidator(_number), AfterValidator(_finite)]
+PositiveInt = Annotated[Int, Field(ge=1)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+Share = Annotated[Float, Field(ge=0, le=1)]
+Fraction = Annotated[Float, Field(ge=0, lt=1)]
+Name = Annotated[Text, Field(pattern=NAME_PATTERN), AfterValidator(_not_reserved)]
+
+
+@dataclass(frozen=True)
+class NotInKey:
+    """Marks a field that says where, how fast or how often, and leaves results as they are (up to rounding)."""
+
+
+@dataclass(frozen=True)
+class AsBefore:
+    """Marks a field that enters a key only if it has another value than the one that means "as before".
+
+    Every field that is added later needs it: the keys of earlier results, which did not know the field, stay.
+
+    Attributes:
+        value: what makes results what they were before the field existed; {} for a section whose fields all do.
+    """
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class InKeyAs:
+    """Marks a field that keys know under an earlier name."""
+
+    name: str
+
+
+class Section(BaseModel):
+    """A mapping of the configuration: unknown keys are errors, values never change.
+
+    A result is stored under a key made of every setting that influences it. Whether a setting does is said at the
+    field, by :class:`NotInKey` or :class:`AsBefore`; one without a mark always enters the key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def key_values(self) -> dict[str, Any]:
+        """What of this section enters the key of a result, as JSON values."""
+        values: dict[str, Any] = {}
+        plain = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            marks = {type(mark): mark for mark in field.metadata}
+            value = getattr(self, name)
+            value = value.key_values() if isinstance(value, Section) else plain[name]
+            if NotInKey in marks or (AsBefore in marks and _same(value, marks[AsBefore].value)):
+                continue
+            values[marks[InKeyAs].name if InKeyAs in marks else name] = value
+        return values
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and a == b  # 0 is not False

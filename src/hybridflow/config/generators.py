@@ -1,0 +1,80 @@
+"""Settings of the generators, one class a family, and the registry of families."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from hybridflow.config.fields import AsBefore, Bool, Int, NonNegativeInt, PositiveInt, Section, Text
+from hybridflow.config.registry import Registered
+
+
+class GeneratorSettings(Section):
+    """A generator. Each family has its own class; ``family`` says which.
+
+    Attributes:
+        has_likelihood: whether the family bounds the likelihood of images. Without it there is no likelihood job, the
+            table has a dash, and the adversarial weight must be 1.
+        is_flow: whether decoding is the inverse of encoding, which every evaluation then checks.
+    """
+
+    has_likelihood: ClassVar[bool] = True
+    is_flow: ClassVar[bool] = True
+
+    family: Text = Field("denseflow", description="the family of the generator; `hybridflow list` prints them all")
+
+
+class CouplingSettings(Section):
+    """Networks of DenseFlow's coupling layers."""
+
+    mid_channels: tuple[Annotated[Int, Field(ge=2)], ...] = Field((48, 48, 48), description="working width, per scale")
+    depth: PositiveInt = Field(7, description="dense layers")
+    growth: PositiveInt = Field(64, description="channels each dense layer adds")
+    attention: Annotated[Bool, AsBefore(False)] = Field(True, description="Nystroem attention branch")
+    batch_norm: Annotated[Bool, AsBefore(False)] = Field(
+        True, description="BatchNorm between the branches and the mixing convolution"
+    )
+
+
+class DequantizationSettings(Section):
+    """From integers to reals: a flow conditioned on the image, or uniform noise."""
+
+    kind: Literal["variational", "uniform"] = Field("variational", description="a learned flow, or uniform noise")
+    steps: PositiveInt = Field(4, description="couplings of the dequantization flow")
+    mid_channels: PositiveInt = Field(64, description="width of its networks")
+    context_channels: PositiveInt = Field(64, description="channels of the image's features it is conditioned on")
+    depth: PositiveInt = Field(4, description="dense layers of its networks")
+    growth: PositiveInt = Field(64, description="channels each of them adds")
+
+
+class DenseFlowSettings(GeneratorSettings):
+    """DenseFlow: densely connected normalizing flow (arXiv 2106.04627). The defaults are DenseFlow-74-10."""
+
+    family: Literal["denseflow"] = "denseflow"
+    units: tuple[PositiveInt, ...] = Field((6, 4, 1), description="units per scale")
+    steps_per_unit: tuple[PositiveInt, ...] = Field((5, 6, 20), description="flow steps of each unit, per scale")
+    growth_rate: NonNegativeInt = Field(10, description="noise channels that join before every unit but the first")
+    coupling: CouplingSettings = Field(CouplingSettings(), description="networks of the coupling layers")
+    dequantization: DequantizationSettings = Field(DequantizationSettings(), description="from integers to reals")
+
+    @model_validator(mode="after")
+    def _one_entry_per_scale(self) -> DenseFlowSettings:
+        scales = len(self.units)
+        if not 1 <= scales <= 4:
+            raise ValueError(f"units must have 1 to 4 entries, one per scale, not {scales} (32x32 images)")
+        for key, entries in (
+            ("steps_per_unit", self.steps_per_unit),
+            ("coupling.mid_channels", self.coupling.mid_channels),
+        ):
+            if len(entries) != scales:
+                raise ValueError(f"{key} must have one entry per scale: {scales} as in units, not {len(entries)}")
+        if self.growth_rate == 0 and max(self.units) > 1:
+            raise ValueError("growth_rate must be at least 1 when a scale has more than one unit")
+        return self
+
+
+GENERATORS: dict[str, Registered] = {
+    "denseflow": Registered(DenseFlowSettings, "hybridflow.models.generators.denseflow:DenseFlow"),
+}
+"""Families by name. The target is called with (settings, image_shape)."""

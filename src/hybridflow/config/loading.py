@@ -1,0 +1,221 @@
+"""From a configuration to validated settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES, AdversarialSettings, DiscriminatorSettings
+from hybridflow.config.evaluation import EXTRACTORS, EvaluationSettings
+from hybridflow.config.experiment import EvaluationEntry, ExperimentFile, Settings, Variant, VariantEntry
+from hybridflow.config.fields import Section
+from hybridflow.config.generators import GENERATORS, GeneratorSettings
+from hybridflow.config.metrics import METRICS
+from hybridflow.config.registry import Registry
+from hybridflow.config.training import TrainingSettings
+from hybridflow.config.validation import choose, hint, merge, shown, validate
+from hybridflow.config.yaml_files import read_config
+from hybridflow.runtime.errors import UserError
+
+
+def parse_settings(config: Any) -> Settings:
+    """Validates a merged configuration mapping and resolves its variants.
+
+    A variant or discriminator that is set to ``null`` is left out, so that a preset can drop one of the base file's.
+    Variants are put into the table's order, since merging files does not keep any: by weight, then discriminator, then
+    how many others they start from, then name.
+
+    Raises:
+        UserError: names the first thing that is wrong.
+    """
+    if not isinstance(config, dict):
+        raise UserError(f"config: it is {shown(config)}, but it must be a mapping of settings.")
+    for section in ("variants", "discriminators"):
+        if isinstance(config.get(section), dict):
+            config = config | {section: {name: entry for name, entry in config[section].items() if entry is not None}}
+    file = validate(ExperimentFile, config, "")
+    load_extensions(file.extensions)
+    discriminators = {
+        name: choose(DISCRIMINATORS, "kind", entry, f"discriminators.{name}")
+        for name, entry in file.discriminators.items()
+    }
+    base = _Base(
+        choose(GENERATORS, "family", file.generator, "generator", "denseflow"),
+        choose(LOSSES, "loss", file.adversarial, "adversarial", "non_saturating"),
+        file.training,
+        discriminators,
+    )
+    variants = {name: _resolve(base, name, entry) for name, entry in file.variants.items()}
+    for variant in variants.values():
+        _check_variant(variant, variants)
+    settings = Settings(
+        experiment=file.experiment,
+        small=file.small,
+        extensions=file.extensions,
+        dataset=file.dataset,
+        training=file.training,
+        sampling=file.sampling,
+        evaluation=_evaluation(file.evaluation),
+        variants={name: variants[name] for name in sorted(variants, key=lambda name: _place(variants, name))},
+        seeds=file.seeds,
+    )
+    _check_experiment(settings)
+    return settings
+
+
+def load_settings(*paths: str | Path) -> Settings:
+    """Reads YAML files, later ones over earlier ones, as ``snakemake --configfile`` does.
+
+    Raises:
+        UserError: a file cannot be read or is not valid.
+    """
+    return parse_settings(read_config(*paths))
+
+
+def load_extensions(paths: tuple[str, ...]) -> None:
+    """Runs Python files that add entries to the registries; each once in a process.
+
+    Raises:
+        UserError: a file cannot be read, or running it fails.
+    """
+    for path in paths:
+        file = Path(path).resolve()
+        name = f"hybridflow_extension_{file.stem}"
+        if getattr(sys.modules.get(name), "__file__", None) == str(file):
+            continue
+        if not file.is_file():
+            raise UserError(f"config: `extensions` names {path!r}, which is not a file here; correct the path.")
+        spec = importlib.util.spec_from_file_location(name, file)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise UserError(f"config: the extension {path} failed: {type(error).__name__}: {error}.") from error
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What every variant starts from."""
+
+    generator: GeneratorSettings
+    adversarial: AdversarialSettings
+    training: TrainingSettings
+    discriminators: Mapping[str, DiscriminatorSettings]
+
+
+def _resolve(base: _Base, name: str, entry: VariantEntry) -> Variant:
+    where, discriminators = f"variants.{name}", base.discriminators
+    if entry.discriminator is not None and entry.discriminator not in discriminators:
+        raise UserError(
+            f"config: `{where}.discriminator` is {shown(entry.discriminator)}, which is not defined under "
+            f"`discriminators`{hint(entry.discriminator, discriminators)}."
+        )
+    return Variant(
+        name=name,
+        discriminator_name=entry.discriminator,
+        discriminator=discriminators[entry.discriminator] if entry.discriminator is not None else None,
+        adversarial_weight=entry.adversarial_weight,
+        init_from=entry.init_from,
+        generator=_choice(GENERATORS, "family", base.generator, entry.generator, f"{where}.generator"),
+        adversarial=_choice(LOSSES, "loss", base.adversarial, entry.adversarial, f"{where}.adversarial"),
+        training=validate(TrainingSettings, merge(base.training.model_dump(), entry.training), f"{where}.training"),
+        reference=entry.reference,
+    )
+
+
+def _choice(registry: Registry, key: str, base: Section, changes: Mapping[str, Any], where: str) -> Any:
+    """``changes`` over ``base``; over nothing if they choose another class, whose options are others."""
+    own = base.model_dump()
+    other = key in changes and changes[key] != own[key]
+    return choose(registry, key, dict(changes) if other else merge(own, dict(changes)), where)
+
+
+def _evaluation(entry: EvaluationEntry) -> EvaluationSettings:
+    for name in entry.metrics:
+        if name not in METRICS:
+            raise UserError(
+                f"config: `evaluation.metrics` names {shown(name)}, which is not known{hint(name, METRICS)}."
+            )
+    for name in entry.extractors:
+        if name not in EXTRACTORS:
+            raise UserError(f"config: `evaluation.extractors.{name}` is not known{hint(name, EXTRACTORS)}.")
+    settings = EvaluationSettings(likelihood=entry.likelihood, metrics=tuple(dict.fromkeys(entry.metrics)))
+    extractors = {
+        name: validate(EXTRACTORS[name].settings, entry.extractors.get(name, {}), f"evaluation.extractors.{name}")
+        for name in dict.fromkeys([*settings.needed_extractors, *entry.extractors])
+    }
+    return settings.model_copy(update={"extractors": extractors})
+
+
+def _place(variants: Mapping[str, Variant], name: str) -> tuple[float, str, int, str]:
+    ancestors, current = 0, variants[name].init_from
+    while current is not None:
+        ancestors, current = ancestors + 1, variants[current].init_from
+    return variants[name].adversarial_weight, variants[name].discriminator_name or "", ancestors, name
+
+
+def _check_variant(variant: Variant, variants: Mapping[str, Variant]) -> None:
+    where, weight, training = f"variants.{variant.name}", variant.adversarial_weight, variant.training
+    if variant.discriminator is None and weight > 0:
+        raise UserError(
+            f"config: `{where}` has adversarial_weight {weight:g} but no discriminator; name one, or set the "
+            "weight to 0."
+        )
+    if variant.discriminator is not None and weight == 0:
+        raise UserError(
+            f"config: `{where}` has discriminator {variant.discriminator_name!r} but adversarial_weight 0; "
+            "give it a weight above 0, or remove the discriminator."
+        )
+    if not variant.generator.has_likelihood and weight < 1:
+        raise UserError(
+            f"config: `{where}` has adversarial_weight {weight:g}, but its generator family "
+            f"{variant.generator.family!r} has no likelihood; set the weight to 1."
+        )
+    if weight == 1 and variant.adversarial.adaptive_weight:
+        raise UserError(
+            f"config: `{where}` has adversarial_weight 1, so there is no likelihood gradient for "
+            "adversarial.adaptive_weight to measure the other by; set it to false there, or lower the weight."
+        )
+    if variant.discriminator is not None and training.devices > 1 and variant.adversarial.penalties.r1 is not None:
+        raise UserError(
+            f"config: `{where}.adversarial.penalties.r1` needs second derivatives, which BatchNorm over several "
+            "devices does not have; set training.devices to 1 or the penalty to null."
+        )
+    if variant.init_from is not None:
+        if variant.init_from not in variants:
+            raise UserError(
+                f"config: `{where}.init_from` is {shown(variant.init_from)}, which is not a variant"
+                f"{hint(variant.init_from, variants)}."
+            )
+        if variants[variant.init_from].generator != variant.generator:
+            raise UserError(
+                f"config: `{where}.generator` differs from that of `init_from: {variant.init_from}`; "
+                "a variant can start only from a checkpoint of the same architecture."
+            )
+    seen, current = [variant.name], variant.init_from
+    while current is not None and current in variants:
+        if current in seen:
+            raise UserError(f"config: `{where}.init_from` leads back to {current!r}; remove the circle.")
+        seen.append(current)
+        current = variants[current].init_from
+
+
+def _check_experiment(settings: Settings) -> None:
+    if settings.evaluation.likelihood.split == "holdout" and settings.dataset.holdout < 2:
+        raise UserError(
+            "config: evaluation.likelihood.split is 'holdout', but dataset.holdout keeps no images back; set it to 2 "
+            "or more."
+        )
+    if settings.dataset.source == "folder":
+        for metric in settings.evaluation.metrics:
+            if EXTRACTORS[METRICS[metric].extractor].settings.needs_labels:
+                raise UserError(
+                    f"config: `evaluation.metrics` names {metric!r}, whose classifier is trained on CIFAR-10's labels, "
+                    "but dataset.source is 'folder'; take it out of the list."
+                )
