@@ -17,8 +17,8 @@ from hybridflow.config.generators import GENERATORS, GeneratorSettings
 from hybridflow.config.metrics import METRICS
 from hybridflow.config.registry import Registry
 from hybridflow.config.training import TrainingSettings
-from hybridflow.config.validation import choose, hint, merge, shown, validate
-from hybridflow.config.yaml_files import read_config
+from hybridflow.config.validation import choose, hint, shown, validate
+from hybridflow.config.yaml_files import merge, read_config
 from hybridflow.runtime.errors import UserError
 
 

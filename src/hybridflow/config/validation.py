@@ -17,15 +17,6 @@ from hybridflow.runtime.errors import UserError
 S = typing.TypeVar("S", bound=Section)
 
 
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``, mapping by mapping."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
-
-
 def choose(registry: Registry, key: str, values: Mapping[str, Any], where: str, default: str | None = None) -> Any:
     """Validates a section whose class ``values[key]`` names in a registry.
 
