@@ -41,7 +41,6 @@ PER_MODEL = {
     "fidelity.json": {"fid": "FID", "fd_cifar": "FD-CIFAR", "fd_cifar_test": "FD-CIFAR against test images"},
 }
 ABSENT = "absent"
-WITHOUT_EFFECT = {name for name, field in TrainingSettings.model_fields.items() if NotInKey() in field.metadata}
 
 
 @dataclass(frozen=True)
