@@ -124,7 +124,7 @@ def test_shared_settings_change_the_keys_of_those_that_use_them(over, expected):
         {"training": {"threads": 7}},
         {"training": {"log_every": 7, "grid_every": 9}},
         {"training": {"resume_every_minutes": 1.5}},
-        {"sampling": {"images": 10}, "evaluation": {"likelihood": {"images": 10}}},
+        {"sampling": {"images": 4000}, "evaluation": {"likelihood": {"images": 10}}},
         {"experiment": "other", "small": True, "seeds": [0, 1]},
         {"dataset": {"holdout": 0}, "training": {"gradient_clip": None, "checkpointing": False}},
         {"variants": {"another": {"training": {"epochs": 1}}}},

@@ -132,6 +132,7 @@ def test_a_training_on_two_devices(project: Project) -> None:
         ("variants: {x: {discriminator: dcgna, adversarial_weight: 0.5}}", "did you mean `dcgan`?"),
         ("variants: {'a; touch hacked': {}}", "must start with a letter or digit"),
         ("dataset: {source: folder, folder: nowhere}\nevaluation: {metrics: [fid]}", "nowhere"),
+        ("dataset: {holdout: 50000}", "`dataset.holdout` is 50000, which leaves 0 of 50000 training images"),
     ],
 )
 def test_a_wrong_configuration_is_one_sentence(project: Project, change: str, sentence: str) -> None:
@@ -183,6 +184,12 @@ def test_one_changed_setting_retrains_its_variant_alone(finished: Project) -> No
     assert counts["train_variant"] == 1
     assert counts["sample_images"] == 1
     assert "train_classifier" not in counts
+
+
+def test_the_table_says_whether_the_experiment_is_small(finished: Project) -> None:
+    counts = dry_run(finished, "--configfile", "micro.yaml", "--config", "small=false")
+    assert "build_table" in counts
+    assert "evaluate_fidelity" not in counts
 
 
 def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None:

@@ -6,12 +6,14 @@ from hybridflow.cli.console import shorten_output
 from hybridflow.config.loading import parse_settings
 from hybridflow.store import entries as hf_store
 from hybridflow.data.fingerprint import content_hash
+from hybridflow.data.inputs import check_inputs
 from hybridflow.runtime.devices import gpus_claimed
 from hybridflow.io.disk_errors import check_room
 from hybridflow.io.locks import claim_run
 
 try:
     SETTINGS = parse_settings(config)
+    check_inputs(SETTINGS)
     DATASET_HASH = content_hash(SETTINGS.dataset, Path("resources/folder-fingerprint.json"))
     for folder in (".snakemake", f"results/{SETTINGS.experiment}"):  # Snakemake writes there before the first job
         check_room(folder)

@@ -13,6 +13,7 @@ rule build_table:
         "../envs/environment.yml"
     params:
         checkpoints=every_key(),
+        small=SETTINGS.small,  # a note under the table
     script:
         "../scripts/build_table.py"
 

@@ -56,10 +56,12 @@ class ExtractorSettings(Section):
 
     Attributes:
         needs_labels: whether it is trained on CIFAR-10's labels, which a folder of images does not have.
+        features: how many features an image has; None if that is not known before the network is there.
         version: raise it when a change of the code changes the features of the same images.
     """
 
     needs_labels: ClassVar[bool] = False
+    features: ClassVar[int | None] = None
     version: ClassVar[int] = 1
 
     batch_size: Annotated[PositiveInt, NotInKey()] = Field(50, description="images per pass")
@@ -67,6 +69,8 @@ class ExtractorSettings(Section):
 
 class InceptionSettings(ExtractorSettings):
     """pytorch-fid's InceptionV3, whose 2048 features define FID."""
+
+    features: ClassVar[int] = 2048
 
     weights: Text | None = Field(
         None, description="null: fetched from pytorch-fid's address; or a path or URL of a copy"
@@ -85,6 +89,11 @@ class CifarClassifierSettings(ExtractorSettings):
     lr: PositiveFloat = Field(0.6, description="peak learning rate of its SGD")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="fp32 or bf16, in its training")
     seed: NonNegativeInt = Field(0, description="seed of its training")
+
+    @property
+    def features(self) -> int:
+        """Channels of the last stage."""
+        return 4 * self.width
 
 
 EXTRACTORS: dict[str, Registered] = {
@@ -117,3 +126,13 @@ class EvaluationSettings(Section):
     def references(self) -> list[tuple[str, str]]:
         """(extractor, split) of the dataset's images that the chosen metrics compare with."""
         return list(dict.fromkeys((METRICS[name].extractor, METRICS[name].reference) for name in self.metrics))
+
+    def undersampled(self, images: int) -> list[str]:
+        """Chosen metrics that compare covariances of more features than ``images`` can determine.
+
+        The covariance of N vectors has a rank of at most N - 1, so a Frechet distance of N images in d >= N dimensions
+        says more about N than about the images.
+        """
+        features = {name: extractor.features for name, extractor in self.extractors.items()}
+        metrics = [METRICS[name] for name in self.metrics if METRICS[name].needs == "moments"]
+        return [metric.name for metric in metrics if (features[metric.extractor] or 0) >= images]

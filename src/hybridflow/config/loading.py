@@ -219,3 +219,10 @@ def _check_experiment(settings: Settings) -> None:
                     f"config: `evaluation.metrics` names {metric!r}, whose classifier is trained on CIFAR-10's labels, "
                     "but dataset.source is 'folder'; take it out of the list."
                 )
+    for metric in [] if settings.small else settings.evaluation.undersampled(settings.sampling.images):
+        features = settings.evaluation.extractors[METRICS[metric].extractor].features
+        raise UserError(
+            f"config: `sampling.images` is {settings.sampling.images}, but `evaluation.metrics` names {metric!r}, "
+            f"which compares covariances of {features} features and needs more images than that; draw more images, "
+            "take the metric out of the list, or set `small: true`, which marks the numbers as not comparable."
+        )

@@ -1,0 +1,43 @@
+"""Refusing a configuration whose inputs cannot serve it, before the first job. Fast to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hybridflow.config.data import DatasetSettings
+from hybridflow.config.experiment import Settings
+from hybridflow.data.cifar10.layout import CIFAR10
+from hybridflow.data.listing import list_images
+from hybridflow.io.download import local_path, scheme_of
+from hybridflow.runtime.errors import UserError
+
+
+def check_inputs(settings: Settings) -> None:
+    """Looks at what later jobs read: the number of training images, and files of weights.
+
+    Raises:
+        UserError: too few images are left to train on, or a file is missing.
+    """
+    count, holdout = _training_images(settings.dataset), settings.dataset.holdout
+    for variant in settings.variants.values():
+        if count - holdout < variant.training.batch_size:
+            raise UserError(
+                f"config: `dataset.holdout` is {holdout}, which leaves {max(count - holdout, 0)} of {count} training "
+                f"images, but a batch of variant {variant.name!r} has {variant.training.batch_size}; hold out fewer "
+                "images, or lower `training.batch_size`."
+            )
+    for name, extractor in settings.evaluation.extractors.items():
+        weights = getattr(extractor, "weights", None)
+        if weights is None or scheme_of(weights) in ("http", "https"):
+            continue
+        if not (local_path(weights) if scheme_of(weights) else Path(weights).expanduser()).is_file():
+            raise UserError(
+                f"config: `evaluation.extractors.{name}.weights` is {weights!r}, which is not a file; correct it, or "
+                "set it to null to have the file fetched."
+            )
+
+
+def _training_images(dataset: DatasetSettings) -> int:
+    if dataset.source == "cifar10":
+        return CIFAR10.counts["train"]
+    return len(list_images(str(dataset.folder), "train"))
