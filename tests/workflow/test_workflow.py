@@ -315,7 +315,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(project: Project) -> None:
     target = "resources/inception/pt_inception-2015-12-05.pth"
     output = project.snakemake("fid.yaml", "--until", "fetch_inception", check=False)
     assert "`evaluation.extractors.inception.weights` is 'nowhere.pth', which is not a file" in output
-    assert "take FID out of" in output
+    assert "take its metrics out of" in output
     assert "Traceback" not in output
     assert not (project.path / target).exists()
 

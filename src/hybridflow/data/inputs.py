@@ -32,8 +32,8 @@ def check_inputs(settings: Settings) -> None:
             continue
         if not (local_path(weights) if scheme_of(weights) else Path(weights).expanduser()).is_file():
             raise UserError(
-                f"config: `evaluation.extractors.{name}.weights` is {weights!r}, which is not a file; correct it, or "
-                "set it to null to have the file fetched."
+                f"config: `evaluation.extractors.{name}.weights` is {weights!r}, which is not a file; correct it, set "
+                "it to null to have the file fetched, or take its metrics out of `evaluation.metrics`."
             )
 
 
