@@ -54,13 +54,14 @@ class Run:
 
 def _states(project: Project) -> None:
     """Two states of a training whose result is not there."""
-    from hybridflow.models.checkpoint import previous_state, save_resume_state
+    from hybridflow.training.resume import ResumeState
 
     (weights,) = (project.path / "store").glob("baseline-*.safetensors")
     weights.unlink()
-    resume = weights.with_suffix(".resume")
-    save_resume_state(resume, {"step": 1, "flow": {"w": torch.arange(5000.0)}})
-    previous_state(resume).write_bytes(b"")
+    resume = ResumeState(weights.with_suffix(".resume"), weights.stem.rpartition("-")[2])
+    for step in (1, 2):
+        resume.save({"step": step, "generator": {"w": torch.arange(5000.0)}}, step)
+    resume.slots[1].write_bytes(b"")
 
 
 def _weights(project: Project) -> None:
@@ -92,7 +93,7 @@ RUNS = [
     Run("checkpoint in results", CHECKPOINT, f"{MODEL}/samples.npy", "sample_images"),
     Run("stored history", "store/baseline-*.jsonl", CHECKPOINT, "train_variant"),
     Run("history in results", f"{MODEL}/training.jsonl", f"{RESULTS}/figures/training.png", "draw_training"),
-    Run("resume states", "store/baseline-*.resume", CHECKPOINT, "train_variant", prepare=_states),
+    Run("resume states", "store/baseline-*.resume-a", CHECKPOINT, "train_variant", prepare=_states),
     Run(
         "classifier",
         "store/classifier-*.safetensors",

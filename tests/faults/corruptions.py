@@ -44,10 +44,7 @@ from hybridflow.models.checkpoint import (
     check_content,
     check_key,
     load_flow,
-    load_resume_state,
-    previous_state,
     save_checkpoint,
-    save_resume_state,
 )
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.models.layers.batchnorm import running_statistics
@@ -56,6 +53,7 @@ from hybridflow.report.results import Measurement, read_record
 from hybridflow.report.tables.paired import load_bpd
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.noise import GeneratorNoise
+from hybridflow.training.resume import ResumeState
 
 KEY = "0123456789ab"
 METADATA = {"key": KEY, "variant": "baseline", "seed": 0, "steps": 30, "flow": TINY_FLOW.model_dump(mode="json")}
@@ -204,13 +202,16 @@ def _models(folder: Path) -> list[Kind]:
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     flow.initialize(images, 0)
     flow.train().log_prob(images, GeneratorNoise(0, torch.device("cpu")))  # BatchNorm sees a batch
-    checkpoint, history, resume = (folder / f"model{suffix}" for suffix in (".safetensors", ".jsonl", ".resume"))
+    checkpoint, history = (folder / f"model{suffix}" for suffix in (".safetensors", ".jsonl"))
     save_checkpoint(checkpoint, {"flow": flow}, METADATA)
     writer = seal.Seal(KEY)
     rows = [{"step": step, "images": 4 * step, "bpd": 5 - 0.01 * step, "seconds": 0.5} for step in range(1, 31)]
     history.write_text("".join(writer.line(row) for row in rows))
+    resume = ResumeState(folder / "model.resume", KEY)
     for step in (1, 2):
-        save_resume_state(resume, {"step": step, "flow": flow.state_dict()})
+        resume.save({"step": step, "generator": flow.state_dict()}, step)
+    older, newer = resume.slots
+    sound = older.read_bytes()
     classifier = folder / "classifier.safetensors"
     save_classifier(
         classifier, CifarClassifier(4).state_dict(), CifarClassifierSettings(width=4), {"test": 0.5, "train": 0.5}
@@ -228,22 +229,21 @@ def _models(folder: Path) -> list[Kind]:
         return digest([model.state_dict(), description])
 
     def use_both_states() -> str:
-        shutil.copyfile(resume, previous_state(resume))
-        return digest(load_resume_state(resume))
+        older.write_bytes(b"")
+        return use_state()
 
     def use_state() -> str:
-        return digest(load_resume_state(resume))
+        return digest(ResumeState(resume.path, KEY).load())
 
-    previous = previous_state(resume).read_bytes()
     return [
         Kind("stored checkpoint", checkpoint, use_checkpoint),
         Kind("training history", history, lambda: digest(read_whole_history(history, METADATA).to_dict("list"))),
-        Kind("last resume state", resume, use_state, rebuilds="going on from the one before it"),
+        Kind("last resume state", newer, use_state, rebuilds="going on from step 1"),
         Kind(
             "both resume states",
-            resume,
+            newer,
             use_both_states,
-            restore=lambda: previous_state(resume).write_bytes(previous) and None,
+            restore=lambda: older.write_bytes(sound) and None,
         ),
         Kind("classifier of FD-CIFAR", classifier, use_classifier),
     ]

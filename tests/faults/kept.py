@@ -7,8 +7,8 @@ from pathlib import Path
 
 from faults.moments import GROWING
 
-from hybridflow.models.checkpoint import load_resume_state, previous_state
 from hybridflow.runtime.errors import UserError
+from hybridflow.training.resume import ResumeState
 
 
 def kept(checkout: Path, stage: str) -> str:
@@ -21,12 +21,12 @@ def kept(checkout: Path, stage: str) -> str:
         name = "dcgan-0.5" if stage.startswith("hybrid") else "baseline"
         if list(store.glob(f"{name}-*.safetensors")):
             return "the checkpoint"
-        torn = ", a torn file beside" if any(store.glob(f".{name}-*.resume.*.partial")) else ""
+        torn = ", a torn file beside" if any(store.glob(f".{name}-*.resume-*.partial")) else ""
         return _state(next(store.glob(f"{name}-*.lock"), store / "none.lock")) + torn
     if stage == "classifier":
         if list(store.glob("classifier-*.safetensors")):
             return "the classifier"
-        return "a state" if list(store.glob("classifier-*.resume")) else "nothing"
+        return "a state" if list(store.glob("classifier-*.resume-*.json")) else "nothing"
     if stage in GROWING:
         for note in (checkout / "results" / "micro").rglob(GROWING[stage]):
             return f"{json.loads(note.read_text(encoding='utf-8'))['done']} rows"
@@ -35,10 +35,9 @@ def kept(checkout: Path, stage: str) -> str:
 
 
 def _state(lock: Path) -> str:
-    resume = lock.with_suffix(".resume")
-    if not resume.exists() and not previous_state(resume).exists():
-        return "nothing"
+    resume = ResumeState(lock.with_suffix(".resume"), lock.stem.rpartition("-")[2], silent=True)
     try:
-        return f"step {load_resume_state(resume, silent=True)['step']}"
+        state = resume.load()
+        return "nothing" if state is None else f"step {state['step']}"
     except UserError:
         return "no sound state"

@@ -98,15 +98,14 @@ class Moments:
     def _writing(self, stage: str) -> bool:
         names = os.listdir(self.checkout / "store")
         prefix = f".{self._prefix(stage)}"
-        return any(n.startswith(prefix) and ".resume." in n and n.endswith(".partial") for n in names)
+        return any(n.startswith(prefix) and ".resume-" in n and n.endswith(".partial") for n in names)
 
     def _changed(self, stage: str) -> int:
-        for path in (self.checkout / "store").glob(f"{self._prefix(stage)}*.resume"):
-            try:
-                return path.stat().st_mtime_ns
-            except FileNotFoundError:
-                return 0
-        return 0
+        times = [0]
+        for path in (self.checkout / "store").glob(f"{self._prefix(stage)}*.resume-*.json"):
+            with suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime_ns)
+        return max(times)
 
     def _later(self, job: RunningJob, most: float, unless=lambda: False) -> bool:
         """A random time from now, at most this many seconds, or at once when ``unless()`` is true."""

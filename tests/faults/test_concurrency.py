@@ -65,7 +65,7 @@ def untrained(trained: Project, target: Path) -> Project:
 
 def halted_training(run: Run, store: Path) -> RunningJob:
     """The run's training after its first saved state, halted: it goes on at SIGCONT."""
-    wait_until(lambda: run.process.poll() is not None or list(store.glob("baseline-*.resume")), "a state", 0.003)
+    wait_until(lambda: run.process.poll() is not None or list(store.glob("baseline-*.resume-*.json")), "a state", 0.003)
     (job,) = run.jobs()
     os.kill(job.pid, signal.SIGSTOP)
     assert not list(store.glob("baseline-*.safetensors")), "the training was over before it could be halted"

@@ -26,14 +26,9 @@ from hybridflow.models.checkpoint import (
     check_content,
     check_key,
     check_model,
-    load_resume_state,
-    previous_state,
     read_metadata,
     read_tensors,
-    remove_resume_state,
-    resume_state_exists,
     save_checkpoint,
-    save_resume_state,
 )
 from hybridflow.report.figures.draw import draw_samples
 from hybridflow.report.histories import read_history, read_whole_history
@@ -169,59 +164,6 @@ def test_equal_checkpoints_are_equal_files(tmp_path):
     for name in "ab":
         save_checkpoint(tmp_path / name, {"flow": model}, METADATA)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
-# --- resume states ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def resume(tmp_path) -> Path:
-    """Two states that were saved one after the other."""
-    path = tmp_path / "a.resume"
-    for step in (1, 2):
-        save_resume_state(path, {"step": step, "flow": {"w": torch.full((50,), float(step))}, "ema": None})
-    return path
-
-
-def test_the_last_two_states_are_kept(resume, capsys):
-    assert load_resume_state(resume)["step"] == 2
-    assert load_resume_state(previous_state(resume))["step"] == 1
-    save_resume_state(resume, {"step": 3})
-    assert (load_resume_state(resume)["step"], load_resume_state(previous_state(resume))["step"]) == (3, 2)
-    assert capsys.readouterr().err == ""
-    remove_resume_state(resume)
-    assert not resume_state_exists(resume)
-    assert list(resume.parent.iterdir()) == []
-
-
-@pytest.mark.parametrize("damage", ["bit", "cut", "empty", "garbage", "missing"])
-def test_a_damaged_state_costs_one_state(resume, capsys, damage):
-    if damage == "bit":
-        content = resume.read_bytes()
-        flip(resume, content.index(torch.full((50,), 2.0).numpy().tobytes()) + 7)
-        torch.load(resume, weights_only=True)  # the format itself does not notice
-    elif damage == "missing":
-        resume.unlink()
-    else:
-        resume.write_bytes({"cut": resume.read_bytes()[:-40], "empty": b"", "garbage": b"garbage"}[damage])
-    assert resume_state_exists(resume)
-    assert load_resume_state(resume, silent=True)["step"] == 1
-    assert capsys.readouterr().err == ""
-    assert load_resume_state(resume)["step"] == 1
-    what = "missing" if damage == "missing" else "damaged"
-    assert capsys.readouterr().err == f"the resume state {resume} is {what}; going on from the one before it\n"
-
-
-def test_two_damaged_states(resume):
-    for path in (resume, previous_state(resume)):
-        path.write_bytes(path.read_bytes()[:100])
-    found = sentence(load_resume_state, resume)
-    assert f"{previous_state(resume)} is damaged; delete both to train this model again from its start." in found
-
-
-def test_states_of_an_earlier_version_have_no_hash(tmp_path):
-    torch.save({"step": 7, "flow": {}}, tmp_path / "old.resume")
-    assert load_resume_state(tmp_path / "old.resume") == {"step": 7, "flow": {}}
 
 
 # --- histories --------------------------------------------------------------------------------------------------------
@@ -409,29 +351,6 @@ def test_damaged_results_are_not_published(tmp_path, checkpoint, monkeypatch):
     moments = Entry("moments-x-train", "k3", (".npz",), tmp_path)
     moments.file(".npz").write_bytes(b"PK cut")
     assert "or damaged" in sentence(publish, [moments])
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_a_state_is_there_all_the_time(tmp_path, monkeypatch, links):
-    path, previous, replace, seen = tmp_path / "a", tmp_path / "b", Path.replace, []
-
-    def look(self, target):
-        seen.append(path.exists() or previous.exists())
-        return replace(self, target)
-
-    def no_link(*arguments):
-        raise OSError("not supported")
-
-    monkeypatch.setattr(Path, "replace", look)
-    if not links:
-        monkeypatch.setattr(os, "link", no_link)
-    for text in ("1", "2", "3"):
-        with atomic_path(path, previous) as temporary:
-            temporary.write_text(text)
-        assert path.read_text() == text
-    assert previous.read_text() == "2"
-    assert seen == [False, *[True] * 4]
-    assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_names_reach_the_disk_after_the_content(tmp_path, monkeypatch):

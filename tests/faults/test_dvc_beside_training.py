@@ -48,7 +48,7 @@ def test_pull_while_a_training_writes_the_same_entry(published, tmp_path):
             command, cwd=project.path, stdout=output, stderr=subprocess.STDOUT, env=_environment()
         )
         deadline = time.monotonic() + 120
-        while not list((project.path / "store").glob("baseline-*.resume")):
+        while not list((project.path / "store").glob("baseline-*.resume-*.json")):
             assert process.poll() is None, (tmp_path / "output").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.005)

@@ -32,12 +32,13 @@ from hybridflow.evaluation.sampling import sample_to_file, save_png
 from hybridflow.io.download import download
 from hybridflow.io.files import atomic_path, place, write_json
 from hybridflow.io.resumable_array import GrowingArray
-from hybridflow.models.checkpoint import load_resume_state, previous_state, save_checkpoint, save_resume_state
+from hybridflow.models.checkpoint import save_checkpoint
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.runtime.errors import UserError, WriteError
 from hybridflow.store.entries import Entry, claim
-from hybridflow.training.board import Board
+from hybridflow.training.history import History
 from hybridflow.training.loop import train
+from hybridflow.training.resume import ResumeState
 from hybridflow.training.state import Job
 
 CPU = torch.device("cpu")
@@ -56,7 +57,7 @@ def big(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _state(path: Path) -> None:
-    save_resume_state(path, {"step": 3, "flow": {"w": torch.zeros(500_000)}})
+    ResumeState(path.with_suffix(".resume"), "k").save({"generator": {"w": torch.zeros(500_000)}}, 3)
 
 
 def _archive(path: Path) -> None:
@@ -66,7 +67,6 @@ def _archive(path: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {
-    "a.resume": _state,
     "a.safetensors": lambda path: save_checkpoint(path, {"flow": nn.Linear(500, 500)}, {"key": "k"}),
     "classifier.safetensors": lambda path: save_classifier(
         path, CifarClassifier(32).state_dict(), CifarClassifierSettings(width=32), {"test": 0.5, "train": 0.5}
@@ -194,14 +194,13 @@ def test_a_training_goes_on_to_the_same_bytes(disk, tmp_path, uninterrupted, lea
     with pytest.raises(WriteError) as caught:
         train(work, images(), CPU)
     assert re.fullmatch(
-        re.escape("cannot write ") + r"\S.*model\.(resume|jsonl): " + re.escape(FULL), str(caught.value)
+        re.escape("cannot write ") + r"\S.*model\.(resume-[ab]|resume-[ab]\.json|jsonl): " + re.escape(FULL), str(caught.value)
     )
-    if work.resume.exists():
-        assert load_resume_state(work.resume)["step"] >= 1
-    assert {path.name for path in disk.path.iterdir()} <= {
-        "filler",
-        *(path.name for path in (work.history, work.resume, previous_state(work.resume))),
-    }
+    resume = ResumeState(work.resume, work.key)
+    state = resume.load()
+    assert state is None or state["step"] >= 1
+    slots = [path.name + end for path in resume.slots for end in ("", ".json")]
+    assert {path.name for path in disk.path.iterdir()} <= {"filler", work.history.name, *slots}
     disk.empty()
     train(work, images(), CPU)
     assert work.checkpoint.read_bytes() == uninterrupted.checkpoint.read_bytes()
@@ -221,7 +220,7 @@ def test_without_room_for_the_checkpoint_the_last_state_stays(disk, tmp_path, un
     monkeypatch.setattr("hybridflow.training.loop.save_checkpoint", full)
     with pytest.raises(WriteError, match=re.escape(f"cannot write {work.checkpoint}: {FULL}")):
         train(work, images(), CPU)
-    assert work.resume.exists()
+    assert ResumeState(work.resume, work.key).load() is not None
     assert not work.checkpoint.exists()
     disk.empty()
     monkeypatch.undo()
@@ -229,37 +228,44 @@ def test_without_room_for_the_checkpoint_the_last_state_stays(disk, tmp_path, un
     assert work.checkpoint.read_bytes() == uninterrupted.checkpoint.read_bytes()
 
 
-def test_a_full_disk_ends_the_curves_of_tensorboard_and_not_the_training(disk, capfd):
-    board = Board(disk.path / "tensorboard", 0)
-    board.write({"loss": 1.0}, 1)
-    disk.fill()
-    for step in range(2, 4000):
-        board.write({"loss": 1.0, "bpd": 2.0}, step)
-    board.close()
-    said = capfd.readouterr().err
-    assert said.count("TensorBoard's curves end here: cannot write") == 1
-    assert "Traceback" not in said
+def test_a_full_disk_ends_the_curves_of_tensorboard_and_not_the_training(disk, tmp_path, capfd):
+    (disk.path / "tensorboard").mkdir()
     disk.read_only()
-    Board(disk.path / "another", 0).write({"loss": 1.0}, 1)
-    assert "Read-only file system" in capfd.readouterr().err
+    history = History(tmp_path / "model.jsonl", disk.path, [])
+    for step in (1, 2):
+        history.write(step, 4, 1.0 * step, 1e-3, {"loss": 1.0})
+    history.close()
+    assert capfd.readouterr().err.count("TensorBoard's curves end here: cannot write") == 1
+    assert len((tmp_path / "model.jsonl").read_text().splitlines()) == 2
 
 
-def test_tensorboards_writing_threads_show_no_traceback(tmp_path):
+def test_an_error_of_tensorboards_writer_ends_the_curves_in_one_line(tmp_path):
     """In a process of its own: pytest catches what threads raise."""
     script = """
 import resource, sys
 from pathlib import Path
-from hybridflow.training.board import Board
-board = Board(Path(sys.argv[1]), 0)
+from hybridflow.training.history import _Curves
+curves = _Curves(Path(sys.argv[1]), 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # refuses a write as a full disk does
 for step in range(4000):
-    board.write({"loss": 1.0, "bpd": 2.0}, step)
-board.close()
+    curves.write({"loss": 1.0, "bpd": 2.0}, step)
+curves.close()
 """
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a")], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr.count("TensorBoard's curves end here: cannot write") == 1
-    assert "Traceback" not in done.stderr
+
+
+def test_a_state_that_does_not_fit_leaves_the_one_before(disk):
+    disk.resize(8192)
+    resume = ResumeState(disk.path / "a.resume", "k")
+    state = {"generator": {"w": torch.zeros(100_000)}}
+    for step in (1, 2):
+        resume.save(state | {"step": step}, step)
+    disk.fill()
+    with pytest.raises(WriteError, match=re.escape(f"cannot write {resume.slots[0]}: {FULL}")):
+        resume.save({"w": torch.zeros(1_000_000)}, 3)
+    assert ResumeState(resume.path, "k").load()["step"] == 2
 
 
 # --- the dataset ------------------------------------------------------------------------------------------------------

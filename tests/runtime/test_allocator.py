@@ -21,9 +21,11 @@ if sys.argv[1] == "claimed":
         pass
 elif sys.argv[1] == "worker":
     import numpy as np
-    from hybridflow.training.worker import Work
+    from unittest import mock
+    from hybridflow.training import processes
     np.save("images.npy", np.zeros((2, 3, 32, 32), np.uint8))
-    Work(None, Path("images.npy"), 0, ["cpu"], 1).prepare(0)
+    with mock.patch.object(processes, "train"):
+        processes.Work(None, Path("images.npy"), 0, torch.device("cpu"), 1).run()
 
 def use():
     tensors = [torch.ones({PAGES} * 1024) for _ in range(4)] + [torch.ones({PAGES} * 8192)]

@@ -10,11 +10,13 @@ from hybridflow.store.entries import claim, classifier_entry
 
 with workflow_job(snakemake) as settings:
     from hybridflow.data.images import load_images, load_labels
-    from hybridflow.evaluation.extractors.cifar_classifier import load_classifier, save_classifier, train_classifier
+    from hybridflow.evaluation.extractors.cifar_classifier import load_classifier, save_classifier
+    from hybridflow.training.classifier import train_classifier
+    from hybridflow.training.resume import ResumeState
 
     classifier = settings.evaluation.extractors["cifar_classifier"]
     entry = classifier_entry(settings, snakemake.params.dataset)
-    stored, resume = entry.file(".safetensors"), entry.file(".resume")
+    stored, resume = entry.file(".safetensors"), ResumeState(entry.file(".resume"), entry.key)
     with claim(entry):
         if entry.stored:
             print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
@@ -32,7 +34,7 @@ with workflow_job(snakemake) as settings:
                     resume,
                 )
             save_classifier(stored, state, classifier, accuracy)
-        resume.unlink(missing_ok=True)
+        resume.remove()
     description = load_classifier(stored, "cpu")[1]
     if description["settings"] != classifier.key_values():
         raise UserError(f"{stored} holds a classifier that was trained with other settings; {repair_hint(stored)}.")

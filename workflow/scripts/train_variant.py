@@ -10,9 +10,10 @@ from hybridflow.store.entries import claim, variant_entry
 variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.models.checkpoint import check_content, check_key, read_metadata, remove_resume_state
+    from hybridflow.models.checkpoint import check_content, check_key, read_metadata
     from hybridflow.report.histories import read_whole_history
-    from hybridflow.training.launch import train_on
+    from hybridflow.training.processes import train_on
+    from hybridflow.training.resume import ResumeState
     from hybridflow.training.state import Job
 
     entry = variant_entry(settings, variant, seed, snakemake.params.dataset)
@@ -43,6 +44,6 @@ with workflow_job(snakemake) as settings:
         check_key(entry.file(".safetensors"), entry.key)
         check_content(entry.file(".safetensors"))
         read_whole_history(entry.file(".jsonl"), read_metadata(entry.file(".safetensors")))
-        remove_resume_state(entry.file(".resume"))
+        ResumeState(entry.file(".resume"), entry.key).remove()
     place(entry.file(".safetensors"), snakemake.output.checkpoint)
     place(entry.file(".jsonl"), snakemake.output.history)

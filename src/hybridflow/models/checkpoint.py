@@ -1,12 +1,8 @@
-"""Checkpoints: weights as safetensors with metadata, and the resume state of a running training.
-
-Both carry content hashes (:mod:`hybridflow.io.content_hash`), which every reader compares.
-"""
+"""Checkpoints: weights as safetensors with metadata and content hashes, which every reader compares."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,70 +157,6 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit the architecture it should have: {detail}.") from None
-
-
-def previous_state(path: Path) -> Path:
-    """Where :func:`save_resume_state` keeps the state before the one in ``path``."""
-    return path.with_name(f"{path.name}.previous")
-
-
-def resume_state_exists(path: Path) -> bool:
-    """Whether there is a state to continue, or the one before it."""
-    return path.exists() or previous_state(path).exists()
-
-
-def remove_resume_state(path: Path) -> None:
-    """Removes the state and the one before it."""
-    path.unlink(missing_ok=True)
-    previous_state(path).unlink(missing_ok=True)
-
-
-def save_resume_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes nested dicts of tensors and numbers with their hash, atomically; keeps the state before."""
-    write_state(path, state, previous_state(path))
-
-
-def write_state(path: Path, state: dict[str, Any], previous: Path | None = None) -> None:
-    """Writes one file of a state with its hash, atomically (:func:`read_state`)."""
-    # An open file: given a path, torch writes in C++ and does not say why it could not.
-    with atomic_path(path, previous) as temporary, temporary.open("wb") as handle:
-        torch.save({"state": state, "sha256": digest(state)}, handle)
-
-
-def load_resume_state(path: Path, silent: bool = False) -> dict[str, Any]:
-    """Reads what :func:`save_resume_state` wrote, tensors on the CPU.
-
-    When the last state is damaged, it is the one before, and a line on standard error says so unless ``silent``.
-
-    Raises:
-        UserError: there is no sound state.
-    """
-    previous = previous_state(path)
-    state = read_state(path)
-    if state is None and previous.exists():
-        state = read_state(previous)
-        if state is None:
-            raise UserError(
-                f"the resume state {path} is damaged or missing, and {previous} is damaged; delete both to train this "
-                "model again from its start."
-            )
-        if not silent:
-            what = "is damaged" if path.exists() else "is missing"
-            print(f"the resume state {path} {what}; going on from the one before it", file=sys.stderr, flush=True)
-    if state is None:
-        raise UserError(f"the resume state {path} is damaged; delete it to train this model again from its start.")
-    return state
-
-
-def read_state(path: Path) -> dict[str, Any] | None:
-    """One file of a state with its hash, or None if it is missing or damaged."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if "sha256" not in content:
-            return content if "step" in content else None  # of an earlier version, without a hash
-        return content["state"] if content["sha256"] == digest(content["state"]) else None
-    except Exception:  # torch.load raises nearly anything on a damaged file
-        return None
 
 
 def _damaged(path: Path, how: str) -> UserError:

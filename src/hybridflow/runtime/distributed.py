@@ -1,6 +1,6 @@
-"""Several processes that train one model together: each holds a replica and takes its rows of every batch.
+"""A training by several processes: each holds the models and takes its rows of every batch.
 
-A replica's share of the work is chosen so that the sum is what one process would do: all draw the whole batch's
+A process's share of the work is chosen so that the sum is what a single process computes: all draw the whole batch's
 random numbers and keep their own rows, losses are means over equally many rows, and gradients are averaged.
 """
 
@@ -21,8 +21,8 @@ BUCKET = 2**23
 
 
 @dataclass(frozen=True)
-class Replicas:
-    """The processes of one training, seen from one of them. One alone communicates with nobody.
+class ProcessGroup:
+    """The processes of one training, seen from one of them. A single process communicates with nobody.
 
     Attributes:
         rank, size: which of how many; ``size`` > 1 needs torch's default process group.
@@ -32,17 +32,17 @@ class Replicas:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process is the one that writes files."""
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes files and messages."""
         return self.rank == 0
 
     def rows(self, batch: Tensor) -> Tensor:
-        """This replica's rows of a global batch: (N, ...) -> (N / size, ...)."""
+        """This process's rows of a global batch: (N, ...) -> (N / size, ...)."""
         count = len(batch) // self.size
         return batch[self.rank * count : (self.rank + 1) * count]
 
     def noise(self, noise: Noise) -> Noise:
-        """Draws of this replica's rows; ``noise`` is asked for those of the global batch."""
+        """Draws for this process's rows, taken from ``noise`` for the global batch."""
 
         def draw(shape: Sequence[int]) -> Tensor:
             return self.rows(noise((self.size * shape[0], *shape[1:])))
@@ -50,7 +50,7 @@ class Replicas:
         return draw
 
     def average_gradients(self, model: nn.Module) -> None:
-        """Replaces the gradients of ``model`` by their means over the replicas.
+        """Replaces the gradients of ``model`` by their means over the processes.
 
         The mean of equal gradients is that gradient: calling this between two backward passes and again after the
         second one is right.
@@ -66,18 +66,18 @@ class Replicas:
             for gradient, part in zip(bucket, parts, strict=True):
                 gradient.copy_(part.view(gradient.shape))
 
-    def average_figures(self, figures: dict[str, Tensor], largest: str) -> dict[str, Tensor]:
-        """Means over the replicas; of the figure named ``largest``, the maximum. Nothing is read on the host."""
+    def average_metrics(self, metrics: dict[str, Tensor], largest: str) -> dict[str, Tensor]:
+        """Means over the processes; of the metric named ``largest``, the maximum. Nothing is read on the host."""
         if self.size == 1:
-            return figures
-        rows = gather(torch.stack(list(figures.values())))  # (size, figures)
-        combined = dict(zip(figures, rows.mean(0).unbind(), strict=True))
-        if largest in figures:
-            combined[largest] = rows[:, list(figures).index(largest)].amax()
+            return metrics
+        rows = gather(torch.stack(list(metrics.values())))  # (size, metrics)
+        combined = dict(zip(metrics, rows.mean(0).unbind(), strict=True))
+        if largest in metrics:
+            combined[largest] = rows[:, list(metrics).index(largest)].amax()
         return combined
 
     def share_state(self, models: Iterable[nn.Module]) -> None:
-        """Gives every replica the first one's weights and buffers.
+        """Gives every process the main one's weights and buffers.
 
         They are computed alike everywhere, but two GPUs may round differently, and nothing later would remove that.
         """
@@ -89,8 +89,8 @@ class Replicas:
                 dist.broadcast(sent, 0)
                 value.copy_(sent)
 
-    def agree(self, *numbers: int) -> list[int]:
-        """The largest of each number over the replicas.
+    def maximum(self, *numbers: int) -> list[int]:
+        """The largest of each number over the processes.
 
         On the CPU: hosts wait for each other, but none for its device.
         """
@@ -101,18 +101,18 @@ class Replicas:
         return largest.tolist()
 
 
-ALONE = Replicas()
+SINGLE_PROCESS = ProcessGroup()
 
 
 def gather(row: Tensor) -> Tensor:
-    """The replicas' tensors, one row each, differentiable: (...) -> (size, ...)."""
+    """The processes' tensors, one row each, differentiable: (...) -> (size, ...)."""
     return _Gather.apply(row)
 
 
 class _Gather(torch.autograd.Function):
     """Gathers by adding rows that are zero elsewhere: the backward pass is then the same call.
 
-    Exact, so that all replicas get the same bits; and gloo has no reduce-scatter, the usual backward of a gather.
+    Exact, so that all processes get the same bits; and gloo has no reduce-scatter, the usual backward of a gather.
     """
 
     @staticmethod
@@ -125,7 +125,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: object, gradient: Tensor) -> Tensor:
-        """The gradient of the sum of all replicas' losses, as that of the parameters before they are averaged."""
+        """The gradient of the sum of all processes' losses, as that of the parameters before they are averaged."""
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total[dist.get_rank()]

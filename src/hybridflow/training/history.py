@@ -1,67 +1,86 @@
-"""The figures of a training, on disk and for TensorBoard."""
+"""The metrics of a training, on disk and for TensorBoard."""
 
 from __future__ import annotations
 
-import os
+import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
-from hybridflow.io.disk_errors import writing
+from hybridflow.io.disk_errors import disk_error, writing
 from hybridflow.io.files import write_text
-from hybridflow.io.line_checksums import Seal, open_lines
-from hybridflow.training.board import Board
 
 
 class History:
-    """Figures of a training: a JSONL file beside the checkpoint, and TensorBoard scalars.
+    """Writes the metrics of a training: a JSONL file beside the checkpoint, and TensorBoard scalars.
 
-    Rows after ``step`` belong to a run that was killed after its last resume state; they are dropped. So are damaged
-    rows: figures of earlier steps are no reason to stop a training.
+    The lines also live in the training's state, which is saved with the weights: a training that continues writes
+    its file again from there, so that lines of a lost stretch disappear and damaged ones come back.
 
     Args:
-        path: the JSONL file; its rows are sealed (:mod:`hybridflow.io.line_checksums`).
+        path: the JSONL file.
         monitor: folder for TensorBoard.
-        step: where training starts or continues.
-        key: of the training.
+        lines: those logged so far, each ending in a newline; new ones are appended to this list.
     """
 
-    def __init__(self, path: Path, monitor: Path, step: int, key: str) -> None:
-        rows = _sound_rows(path, key) if path.exists() else []
-        rows = [row for row in rows if row["step"] <= step]
-        self.seal = Seal(key)
-        write_text(path, "".join(self.seal.line(row) for row in rows))  # a kill now must not cost older rows
-        self.path = path
+    def __init__(self, path: Path, monitor: Path, lines: list[str]) -> None:
+        self.path, self.lines, self.images_per_second = path, lines, 0.0
+        self._last = json.loads(lines[-1]) if lines else {"step": 0, "images": 0, "seconds": 0.0}
+        write_text(path, "".join(lines))
+        self._file: TextIO
         with writing(path):
-            self.file = path.open("a", encoding="utf-8")
-        self.previous = (rows[-1]["images"], rows[-1]["seconds"]) if rows else (0, 0.0)
-        self.images_per_second = 0.0
-        self.board = Board(monitor / "tensorboard", step)
+            self._file = path.open("a", encoding="utf-8")
+        self._curves = _Curves(monitor / "tensorboard", self._last["step"] + 1)
 
-    def write(self, step: int, batch_size: int, seconds: float, lr: float, figures: dict[str, float]) -> None:
-        """One row: step, images, seconds, lr, images_per_second and the figures."""
-        images = step * batch_size
-        before, then = self.previous
-        self.images_per_second = (images - before) / max(seconds - then, 1e-9)
-        self.previous = (images, seconds)
-        row = {"step": step, "images": images, "seconds": round(seconds, 3), "lr": lr}
-        row |= {"images_per_second": round(self.images_per_second, 2)} | figures
+    def write(self, step: int, batch_size: int, seconds: float, lr: float, metrics: dict[str, float]) -> None:
+        """Adds one row: step, images, seconds, lr, images_per_second and the metrics."""
+        row = {"step": step, "images": step * batch_size, "seconds": round(seconds, 3), "lr": lr}
+        rate = (row["images"] - self._last["images"]) / max(seconds - self._last["seconds"], 1e-9)
+        row |= {"images_per_second": round(rate, 2)} | metrics
+        self.lines.append(json.dumps(row) + "\n")
         with writing(self.path):
-            self.file.write(self.seal.line(row))
-            self.file.flush()
-        self.board.write({name: value for name, value in row.items() if name not in ("step", "images")}, step)
+            self._file.write(self.lines[-1])
+            self._file.flush()
+        self._curves.write({name: value for name, value in row.items() if name not in ("step", "images")}, step)
+        self.images_per_second, self._last = rate, row
 
     def close(self) -> None:
-        with writing(self.path):
-            os.fsync(self.file.fileno())  # the checkpoint follows, and with it the claim that the history is complete
-            self.file.close()
-        self.board.close()
+        """Puts the whole file on disk: the checkpoint follows, and with it the claim that the history is complete."""
+        self._file.close()
+        write_text(self.path, "".join(self.lines))
+        self._curves.close()
 
 
-def _sound_rows(path: Path, key: str) -> list[dict[str, Any]]:
-    """The rows of a history file up to the first that is damaged, or that a kill cut short."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    rows, broken = open_lines(lines, key)
-    if broken is not None and (broken < len(lines) - 1 or lines[-1].endswith(b"\n")):
-        print(f"line {broken + 1} of {path} is damaged; it and those after it are left out", file=sys.stderr)
-    return rows
+class _Curves:
+    """TensorBoard scalars: a convenience, which ends at the first error of the disk while the training goes on.
+
+    Args:
+        step: the first to be written; what a killed run wrote from there on is hidden.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder, self.writer = folder, None
+        try:
+            self.writer = SummaryWriter(str(folder), purge_step=step)
+        except OSError as error:
+            self._end(error)
+
+    def write(self, scalars: dict[str, float], step: int) -> None:
+        try:
+            for name, value in scalars.items() if self.writer else ():
+                self.writer.add_scalar(name, value, step)
+        except OSError as error:
+            self._end(error)
+
+    def close(self) -> None:
+        try:
+            if self.writer:
+                self.writer.close()
+        except OSError as error:
+            self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        self.writer = None
+        print(f"TensorBoard's curves end here: {disk_error(error, self.folder) or error}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """Training of one variant: the loop, which reads top to bottom.
 
-Every random draw is a function of (seed, purpose, step), so a run that was killed continues exactly
-where its last resume state stands: on a CPU the final weights are bit-identical.
+Every random draw is a function of (seed, purpose, step), so a run that was killed continues exactly from its last
+resume state: on a CPU the final weights are bit-identical.
 """
 
 from __future__ import annotations
@@ -17,90 +17,77 @@ import torch
 from torch import Tensor
 
 from hybridflow.evaluation.sampling import image_grid, save_png
-from hybridflow.models.checkpoint import (
-    load_resume_state,
-    read_metadata,
-    remove_resume_state,
-    resume_state_exists,
-    save_checkpoint,
-    save_resume_state,
-)
+from hybridflow.models.checkpoint import read_metadata, save_checkpoint
 from hybridflow.models.generators.base import Flow
 from hybridflow.models.layers.batchnorm import running_statistics
 from hybridflow.models.layers.checkpointing import network_checkpointing
 from hybridflow.models.layers.compiling import compile_networks, compiling, uncompiled
 from hybridflow.models.layers.precision import network_precision
-from hybridflow.runtime.distributed import ALONE, Replicas
+from hybridflow.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from hybridflow.runtime.noise import GeneratorNoise
 from hybridflow.runtime.progress import Progress
 from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
 from hybridflow.training.checks import check_finite, check_magnitude, check_weights
 from hybridflow.training.history import History
-from hybridflow.training.schedule import Schedule
+from hybridflow.training.optim import Schedule
+from hybridflow.training.resume import ResumeState
 from hybridflow.training.state import Job, initial_state
 from hybridflow.training.step import training_step
 
 NETWORK_DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 
 
-def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas = ALONE) -> None:
+def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGroup = SINGLE_PROCESS) -> None:
     """Trains ``job.variant`` and writes its checkpoint and history.
 
-    Continues from ``job.resume`` when that exists, and from the state before it when that is damaged. On SIGTERM
-    and SIGINT the state is saved before the process ends. Replicas all call this, and the first one writes: they hold
-    the same state and figures, so they find the same errors, and they agree after every step on whether to stop.
+    Continues from the newest sound resume state. On SIGTERM and SIGINT the state is saved before the process ends.
+    All processes of a group call this, and the main one writes: they hold the same state and metrics, so they find the
+    same errors, and they agree after every step on whether to stop.
 
     Args:
         images: training split, (N, C, H, W) uint8.
-        device: of this replica.
+        device: of this process.
 
     Raises:
         UserError: the loss or a gradient is not finite, or a file cannot be used.
+        SystemExit: 128 + the number of the signal that stopped the training; its state is saved.
     """
     settings = job.variant.training
     schedule = Schedule(settings, len(images))
-    batches = Batches(images, settings, job.seed, device, replicas)
+    batches = Batches(images, settings, job.seed, device, group)
+    silent = not group.is_main
 
     # Build the state, or continue an earlier one
     state = initial_state(job, batches, device)
-    if resume_state_exists(job.resume):
-        state.load_state_dict(load_resume_state(job.resume, silent=not replicas.leads), device)
-    replicas.share_state(state.models)
+    resume = ResumeState(job.resume, job.key, silent=silent)
+    if (saved := resume.load()) is not None:
+        state.load_state_dict(saved, device)
+    group.share_state(state.models)
     if settings.compile:
-        compile_networks(state.flow)
-    history = History(job.history, job.monitor, state.step, job.key) if replicas.leads else None
+        compile_networks(state.generator)
+    history = History(job.history, job.monitor, state.history) if group.is_main else None
     last_save = time.monotonic()
     started = time.monotonic() - state.seconds
 
-    def save() -> None:
-        nonlocal last_save
-        check_weights(job, state)
-        state.seconds = time.monotonic() - started
-        if replicas.leads:
-            save_resume_state(job.resume, state.state_dict())
-        last_save = time.monotonic()
-
     with (
-        Progress(
-            schedule.total_steps, job.label, " steps", initial=state.step, shared=True, silent=not replicas.leads
-        ) as progress,
+        Progress(schedule.total_steps, job.label, " steps", initial=state.step, shared=True, silent=silent) as progress,
         network_precision(NETWORK_DTYPES[settings.precision]),
         network_checkpointing(settings.checkpointing),
-        compiling(job.label, silent=not replicas.leads) if settings.compile else nullcontext(),
+        compiling(job.label, silent=silent) if settings.compile else nullcontext(),
         graceful_stop() as stop,
     ):
         while state.step < schedule.total_steps:
-            # Train the discriminator and the flow
+            # Train the generator and the discriminator
             learning_rate = schedule.learning_rate(state.step)
-            figures = training_step(state, batches, job.variant, learning_rate, job.seed)
-            for name, value in figures.items():
+            metrics = training_step(state, batches, job.variant, learning_rate, job.seed)
+            for name, value in metrics.items():
                 state.sums[name] = state.sums[name] + value if name in state.sums else value.clone()
             state.summed += 1
             state.step += 1
             last = state.step == schedule.total_steps
 
-            # Look at the figures: the only place that waits for the device
+            # Log the mean metrics: the only place that waits for the device
             if state.step % settings.log_every == 0 or last:
                 row = {name: value / state.summed for name, value in _to_host(state.sums).items()}
                 check_finite(job, state.step, row)
@@ -113,18 +100,22 @@ def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas
                     progress.update(0, **shown, images_per_s=history.images_per_second)
             progress.update(1)
 
-            # Keep what is needed to go on after a kill
+            # Save the state now and then, and before a stop
             due = time.monotonic() - last_save > 60 * settings.resume_every_minutes
-            due, stopped = replicas.agree(due, stop())
+            due, stopped = group.maximum(due, stop())
             if due or stopped:
                 check_finite(job, state.step, _to_host(state.sums))
-                check_magnitude(job, state.step, _to_host(figures))  # of this state: a mean would hide a last jump
-                save()
-                if stopped:
-                    if history is not None:
-                        history.close()
-                    raise SystemExit(128 + stopped)
-            if replicas.leads and (state.step % settings.grid_every == 0 or last):
+                check_magnitude(job, state.step, _to_host(metrics))  # of this step: a mean would hide a last jump
+                check_weights(job, state)
+                state.seconds = time.monotonic() - started
+                if group.is_main:
+                    resume.save(state.state_dict(), state.step)
+                last_save = time.monotonic()
+            if stopped:
+                if history is not None:
+                    history.close()
+                raise SystemExit(128 + stopped)
+            if group.is_main and (state.step % settings.grid_every == 0 or last):
                 save_grid(state.result, job, state.step, device)
 
     # Store the result; the resume state goes last
@@ -137,7 +128,7 @@ def train(job: Job, images: np.ndarray, device: torch.device, replicas: Replicas
         {"flow": state.result} | ({"discriminator": state.discriminator} if state.discriminator else {}),
         metadata(job, schedule, device),
     )
-    remove_resume_state(job.resume)
+    resume.remove()
 
 
 def metadata(job: Job, schedule: Schedule, device: torch.device) -> dict[str, Any]:
@@ -162,24 +153,24 @@ def metadata(job: Job, schedule: Schedule, device: torch.device) -> dict[str, An
 
 
 @torch.no_grad()
-def save_grid(flow: Flow, job: Job, step: int, device: torch.device) -> None:
+def save_grid(generator: Flow, job: Job, step: int, device: torch.device) -> None:
     """Writes an 8x8 grid of samples, always of the same latents."""
-    latents = flow.draw_latents(64, GeneratorNoise(derive_seed(job.seed, "grid"), device))
-    with running_statistics(flow), network_precision(None), uncompiled():
-        grid = image_grid(flow.decode(latents), columns=8)
+    latents = generator.draw_latents(64, GeneratorNoise(derive_seed(job.seed, "grid"), device))
+    with running_statistics(generator), network_precision(None), uncompiled():
+        grid = image_grid(generator.decode(latents), columns=8)
     save_png(job.monitor / "grids" / f"step-{step:07d}.png", grid)
 
 
-def _to_host(figures: dict[str, Tensor]) -> dict[str, float]:
-    """All figures in one copy."""
-    if not figures:
+def _to_host(metrics: dict[str, Tensor]) -> dict[str, float]:
+    """All metrics in one copy."""
+    if not metrics:
         return {}
-    return dict(zip(figures, torch.stack([value.double() for value in figures.values()]).tolist(), strict=True))
+    return dict(zip(metrics, torch.stack([value.double() for value in metrics.values()]).tolist(), strict=True))
 
 
 @contextmanager
 def graceful_stop() -> Iterator[Callable[[], int]]:
-    """Within the block, SIGTERM and SIGINT only take note; the yielded function gives the signal or 0."""
+    """Within the block, SIGTERM and SIGINT are only noted; the yielded function gives the signal's number or 0."""
     received = 0
 
     def note(number: int, frame: object) -> None:

@@ -1,4 +1,4 @@
-"""What one training is to do, and everything that changes while it does."""
+"""One training: its description, and everything that changes while it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from hybridflow.config.adversarial import DISCRIMINATORS, DiscriminatorSettings
 from hybridflow.config.experiment import Variant
-from hybridflow.config.training import OptimizerSettings
 from hybridflow.models.checkpoint import load_weights, read_metadata, read_tensors, stored_settings
 from hybridflow.models.discriminators.registry import build_discriminator
 from hybridflow.models.generators.base import Flow
@@ -19,7 +18,7 @@ from hybridflow.models.generators.registry import build_generator
 from hybridflow.models.layers.batchnorm import share_statistics
 from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
-from hybridflow.training.ema import ExponentialMovingAverage
+from hybridflow.training.optim import ExponentialMovingAverage, build_optimizer
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,8 @@ class Job:
     Attributes:
         variant, seed, key: the settings, the seed, and the key of both (hybridflow.store.keys).
         parent: checkpoint to start from, or None.
-        checkpoint, history, resume: files of the store to write.
+        checkpoint, history: files of the store to write.
+        resume: what the names of the resume state's files begin with.
         monitor: folder for TensorBoard scalars and sample grids.
         dataset_hash: content hash of the training data, for the metadata.
     """
@@ -51,33 +51,34 @@ class Job:
 
 @dataclass
 class State:
-    """Everything that changes during training."""
+    """Everything that changes during training; what it says of the history is the main process's."""
 
-    flow: Flow
+    generator: Flow
     discriminator: nn.Module | None
-    flow_optimizer: torch.optim.Optimizer
+    generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer | None
     ema: ExponentialMovingAverage | None
     step: int = 0
     seconds: float = 0.0
-    sums: dict[str, Tensor] = field(default_factory=dict)  # figures since the last line of the history
-    summed: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)  # of the metrics since the last line of the history
+    summed: int = 0  # steps in them
+    history: list[str] = field(default_factory=list)  # its lines
 
     @property
     def result(self) -> Flow:
-        """The flow that is sampled and stored: the averaged one if there is one."""
-        return self.flow if self.ema is None else self.ema.average
+        """The generator that is sampled and stored: the averaged one if there is one."""
+        return self.generator if self.ema is None else self.ema.average
 
     @property
     def models(self) -> list[nn.Module]:
         """Every model whose weights or buffers training changes."""
         average = None if self.ema is None else self.ema.average
-        return [model for model in (self.flow, self.discriminator, average) if model is not None]
+        return [model for model in (self.generator, self.discriminator, average) if model is not None]
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "flow": self.flow.state_dict(),
-            "flow_optimizer": self.flow_optimizer.state_dict(),
+            "generator": self.generator.state_dict(),
+            "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator": self.discriminator.state_dict() if self.discriminator else None,
             "discriminator_optimizer": self.discriminator_optimizer.state_dict() if self.discriminator else None,
             "ema": self.ema.average.state_dict() if self.ema else None,
@@ -85,17 +86,19 @@ class State:
             "seconds": self.seconds,
             "sums": self.sums,
             "summed": self.summed,
+            "history": "".join(self.history),
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        self.flow.load_state_dict(state["flow"])
-        self.flow_optimizer.load_state_dict(state["flow_optimizer"])
+        self.generator.load_state_dict(state["generator"])
+        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
         if self.discriminator is not None:
             self.discriminator.load_state_dict(state["discriminator"])
             self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         if self.ema is not None:
             self.ema.average.load_state_dict(state["ema"])
         self.step, self.seconds, self.summed = state["step"], state["seconds"], state["summed"]
+        self.history = state["history"].splitlines(keepends=True)
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
 
 
@@ -104,45 +107,32 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
     variant, settings = job.variant, job.variant.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(job.seed, "flow"))
-        flow = build_generator(variant.generator, batches.image_shape).to(device)
+        generator = build_generator(variant.generator, batches.image_shape).to(device)
         discriminator = None
         if variant.discriminator is not None:
             torch.manual_seed(derive_seed(job.seed, "discriminator"))
             discriminator = build_discriminator(variant.discriminator).to(device, memory_format=torch.channels_last)
     if job.parent is not None:
-        load_weights(flow, read_tensors(job.parent, "flow"), job.parent)
+        load_weights(generator, read_tensors(job.parent, "flow"), job.parent)
         if discriminator is not None and _discriminator_of(job.parent) == variant.discriminator:
             # A variant that continues a hybrid keeps its opponent.
             load_weights(discriminator, read_tensors(job.parent, "discriminator"), job.parent)
     else:
-        # Every replica sees the whole batch here: without gradients it takes little memory.
-        flow.train()
-        flow.initialize(batches.whole(0), derive_seed(job.seed, "initialize"))
-    if batches.replicas.size > 1:
-        for model in filter(None, (flow, discriminator)):
+        # Every process sees the whole batch here: without gradients it takes little memory.
+        generator.train()
+        generator.initialize(batches.whole(0), derive_seed(job.seed, "initialize"))
+    if batches.group.size > 1:
+        for model in filter(None, (generator, discriminator)):
             share_statistics(model)
     return State(
-        flow,
+        generator,
         discriminator,
-        build_optimizer(flow, settings.optimizer),
-        build_optimizer(discriminator, variant.adversarial.discriminator_optimizer)
-        if discriminator is not None
-        else None,
-        ExponentialMovingAverage(flow, settings.ema_decay) if settings.ema_decay is not None else None,
+        build_optimizer(generator, settings.optimizer),
+        build_optimizer(discriminator, variant.adversarial.discriminator_optimizer) if discriminator else None,
+        ExponentialMovingAverage(generator, settings.ema_decay) if settings.ema_decay is not None else None,
     )
 
 
 def _discriminator_of(checkpoint: Path) -> DiscriminatorSettings | None:
     found = read_metadata(checkpoint)["discriminator"]
     return None if found is None else stored_settings(DISCRIMINATORS, "kind", found)
-
-
-def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """The optimiser that ``settings.name`` names over all parameters of ``model``."""
-    options = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
-    if settings.name == "adamax":
-        # On a GPU "capturable" keeps the step counters there, so that a step does not wait to read them.
-        on_gpu = next(model.parameters()).is_cuda
-        return torch.optim.Adamax(model.parameters(), **options, foreach=True, capturable=on_gpu)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[settings.name](model.parameters(), **options, fused=True)

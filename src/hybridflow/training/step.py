@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from hybridflow.models.discriminators.spectral_norm import fixed_spectra
 from hybridflow.models.generators.base import Flow, bits_per_dim
 from hybridflow.models.layers.batchnorm import running_statistics
 from hybridflow.models.layers.precision import run_network
-from hybridflow.runtime.distributed import ALONE, Replicas
+from hybridflow.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from hybridflow.runtime.noise import GeneratorNoise, Noise
 from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
@@ -35,7 +34,7 @@ def adversarial_backward(
     clip: float | None,
     *,
     inward: bool = False,
-    replicas: Replicas = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adds the gradient of ``weight`` times the generator's adversarial loss to the flow's gradients.
 
@@ -65,7 +64,7 @@ def adversarial_backward(
         (weight * value).backward()
     discriminator.requires_grad_(True)
     if clip is not None:
-        replicas.average_gradients(flow)
+        group.average_gradients(flow)
         nn.utils.clip_grad_norm_(flow.parameters(), clip)
     return value.detach(), levels.detach(), (y.detach() - 0.5).abs().amax()
 
@@ -94,7 +93,7 @@ def discriminator_step(
     loss: AdversarialLoss,
     *,
     r1: float | None = None,
-    replicas: Replicas = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> dict[str, Tensor]:
     """One update of the discriminator.
 
@@ -107,7 +106,7 @@ def discriminator_step(
         is one, each (). The loss is without the penalty.
     """
     optimizer.zero_grad(set_to_none=True)
-    figures: dict[str, Tensor] = {}
+    metrics: dict[str, Tensor] = {}
     dtype = next(discriminator.parameters()).dtype
     with fixed_spectra(discriminator, iterate=True):
         real_input = discriminator_input(real.to(dtype)).requires_grad_(r1 is not None)
@@ -116,12 +115,12 @@ def discriminator_step(
         total = value
         if r1 is not None:
             penalty = r1_penalty(real_logits, real_input, r1)
-            figures["gradient_penalty"] = penalty.detach()
+            metrics["gradient_penalty"] = penalty.detach()
             total = value + penalty
         total.backward()
-    replicas.average_gradients(discriminator)
+    group.average_gradients(discriminator)
     optimizer.step()
-    return figures | {
+    return metrics | {
         "discriminator_loss": value.detach(),
         "discriminator_real": torch.sigmoid(real_logits.detach()).mean(),
         "discriminator_fake": torch.sigmoid(fake_logits.detach()).mean(),
@@ -131,78 +130,84 @@ def discriminator_step(
 def training_step(
     state: State, batches: Batches, variant: Variant, learning_rate: float, seed: int
 ) -> dict[str, Tensor]:
-    """One update of the flow and, in a hybrid, of the discriminator.
+    """One update of the generator and, in a hybrid, of the discriminator.
 
     loss = (1 - w) * bits/dim + w * adversarial loss, with w the variant's adversarial weight. With
     ``adversarial.adaptive_weight`` the adversarial gradient is scaled too (:mod:`hybridflow.training.gradient_balance`).
 
-    Replicas compute the same update together, each from its rows of the batches (``batches.replicas``).
+    A process group computes one update together, each process from its rows of the batches (``batches.group``).
 
     Returns:
-        Figures of the step, each a detached tensor (); nothing is copied to the host.
+        Metrics of the step, each a detached tensor (); nothing is copied to the host.
     """
     settings, adversarial, weight = variant.training, variant.adversarial, variant.adversarial_weight
-    step, flow, loss = state.step, state.flow, build_loss(adversarial)
-    replicas = batches.replicas
+    step, group, loss = state.step, batches.group, build_loss(adversarial)
+    generator, discriminator = state.generator, state.discriminator
+    balanced = adversarial.adaptive_weight and discriminator is not None
+    metrics: dict[str, Tensor] = {}
+
+    def noise(purpose: str) -> Noise:
+        return group.noise(GeneratorNoise(derive_seed(seed, purpose, step), x.device))
+
     x = batches.training(step)
-    flow.train()
-    state.flow_optimizer.zero_grad(set_to_none=True)
-    figures: dict[str, Tensor] = {}
-    clip = adversarial.gradient_clip
-    balanced = adversarial.adaptive_weight and state.discriminator is not None
-    if state.discriminator is not None:
-        latents = flow.draw_latents(len(x), replicas.noise(_noise(seed, "latents", step, x)))
-        figures["adversarial_loss"], fake, figures["sample_magnitude"] = adversarial_backward(
-            flow,
-            state.discriminator,
+    generator.train()
+    state.generator_optimizer.zero_grad(set_to_none=True)
+
+    # The adversarial gradient, from samples
+    if discriminator is not None:
+        latents = generator.draw_latents(len(x), noise("latents"))
+        metrics["adversarial_loss"], fake, metrics["sample_magnitude"] = adversarial_backward(
+            generator,
+            discriminator,
             loss,
             latents,
             x,
-            *((1.0, None) if balanced else (weight, clip)),
+            1.0 if balanced else weight,
+            None if balanced else adversarial.gradient_clip,
             inward=adversarial.inward_gradient,
-            replicas=replicas,
+            group=group,
         )
-    taken: dict[str, Tensor] = {}
     if balanced:
-        replicas.average_gradients(flow)  # the balance needs the norm of the whole batch's gradient
-        taken = take_gradients(flow)
-    figures["bpd"] = likelihood_backward(flow, x, replicas.noise(_noise(seed, "noise", step, x)), 1 - weight)
-    replicas.average_gradients(flow)
+        group.average_gradients(generator)  # the balance needs the norm of the whole batch's gradient
+        taken = take_gradients(generator)
+
+    # The likelihood's gradient, from data; then their sum
+    metrics["bpd"] = likelihood_backward(generator, x, noise("noise"), 1 - weight)
+    group.average_gradients(generator)
     if balanced:
-        figures["adversarial_scale"] = add_balanced(flow, taken, weight, clip)
-    figures["loss"] = (1 - weight) * figures["bpd"] + weight * figures.get("adversarial_loss", 0.0)
-    figures["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in flow.parameters() if p.grad is not None])
+        metrics["adversarial_scale"] = add_balanced(generator, taken, weight, adversarial.gradient_clip)
+    metrics["loss"] = (1 - weight) * metrics["bpd"] + weight * metrics.get("adversarial_loss", 0.0)
+
+    # Update the generator
+    metrics["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in generator.parameters() if p.grad is not None])
     if settings.gradient_clip is not None:
-        nn.utils.clip_grads_with_norm_(flow.parameters(), settings.gradient_clip, figures["gradient_norm"])
-    for group in state.flow_optimizer.param_groups:
-        group["lr"] = learning_rate
-    state.flow_optimizer.step()
+        nn.utils.clip_grads_with_norm_(generator.parameters(), settings.gradient_clip, metrics["gradient_norm"])
+    for parameters in state.generator_optimizer.param_groups:
+        parameters["lr"] = learning_rate
+    state.generator_optimizer.step()
     if state.ema is not None:
-        state.ema.update(flow, step)
-    if state.discriminator is not None:
-        update_discriminator = partial(
-            discriminator_step,
-            state.discriminator,
+        state.ema.update(generator, step)
+
+    # Update the discriminator, first with the images above, then with others
+    for update in range(adversarial.discriminator_steps if discriminator is not None else 0):
+        if update > 0:
+            x = batches.training(step, update)
+            with torch.no_grad(), running_statistics(generator):
+                latents = generator.draw_latents(len(x), noise(f"latents {update}"))
+                fake = straight_through_levels(generator.decode(latents))
+        metrics |= discriminator_step(
+            discriminator,
             state.discriminator_optimizer,
-            loss=loss,
+            x,
+            fake,
+            loss,
             r1=adversarial.penalties.r1,
-            replicas=replicas,
+            group=group,
         )
-        figures |= update_discriminator(x, fake)
-        for extra in range(1, adversarial.discriminator_steps):
-            real = batches.training(step, extra)
-            with torch.no_grad(), running_statistics(flow):
-                latents = flow.draw_latents(len(real), replicas.noise(_noise(seed, f"latents {extra}", step, real)))
-                fake = straight_through_levels(flow.decode(latents))
-            figures |= update_discriminator(real, fake)
-    return replicas.average_figures(figures, largest="sample_magnitude")
+    return group.average_metrics(metrics, largest="sample_magnitude")
 
 
 def _logits(discriminator: nn.Module, levels: Tensor) -> Tensor:
     """Logits in the precision of the weights: the loss is computed in it whatever the networks use."""
     dtype = next(discriminator.parameters()).dtype
     return run_network(discriminator, discriminator_input(levels.to(dtype)))
-
-
-def _noise(seed: int, purpose: str, step: int, like: Tensor) -> GeneratorNoise:
-    return GeneratorNoise(derive_seed(seed, purpose, step), like.device)

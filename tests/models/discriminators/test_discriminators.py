@@ -20,7 +20,7 @@ from hybridflow.models.layers.checkpointing import network_checkpointing
 from hybridflow.models.layers.precision import network_precision
 from hybridflow.training.losses.non_saturating import NonSaturatingLoss
 from hybridflow.training.losses.penalties import r1_penalty
-from hybridflow.training.state import build_optimizer
+from hybridflow.training.optim import build_optimizer
 from hybridflow.training.step import discriminator_step
 
 torch.set_num_threads(1)

@@ -27,8 +27,8 @@ def test_the_paper_model_trains_and_samples(tmp_path: Path) -> None:
     batches = Batches(images, training, 0, cpu)
     job = Job(variant, 0, "key", None, *(tmp_path / name for name in "abcd"), dataset_hash="")
     state = initial_state(job, batches, cpu)
-    assert sum(parameter.numel() for parameter in state.flow.parameters()) == 130_647_294
-    before = {name: value.clone() for name, value in state.flow.named_parameters()}
+    assert sum(parameter.numel() for parameter in state.generator.parameters()) == 130_647_294
+    before = {name: value.clone() for name, value in state.generator.named_parameters()}
 
     figures = training_step(state, batches, variant, 1e-4, seed=0)
 
@@ -36,11 +36,11 @@ def test_the_paper_model_trains_and_samples(tmp_path: Path) -> None:
     assert 7 < float(figures["bpd"]) < 14  # an untrained flow spends about as much as the raw 8 bits, or more
     # Most of a coupling network waits behind its last convolution, which starts at zero
     first = ("shift", "log_scale", "1.weight", "2.net.output.weight")
-    watched = {n: value for n, value in state.flow.named_parameters() if "units" in n and n.endswith(first)}
+    watched = {n: value for n, value in state.generator.named_parameters() if "units" in n and n.endswith(first)}
     assert len(watched) == 4 * 74
     for name, value in watched.items():
         assert not torch.equal(before[name], value), name
-    samples = sample_images(state.flow.eval(), range(2), 0, 1.0, cpu)
+    samples = sample_images(state.generator.eval(), range(2), 0, 1.0, cpu)
     assert samples.shape == (2, 3, 32, 32)
     assert samples.dtype == np.uint8
     assert samples.std() > 1

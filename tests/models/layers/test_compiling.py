@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import signal
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from test_checkpointing import randomised_flow, step
-from test_training import CPU, IMAGES, job, rows
 from torch._dynamo.testing import CompileCounterWithBackend
+from trainings import CPU, IMAGES, job, rows
 
 from hybridflow.config.generators import CouplingSettings, DenseFlowSettings, DequantizationSettings
 from hybridflow.models.checkpoint import read_tensors
@@ -70,6 +69,7 @@ def test_gradients_and_statistics_are_those_of_the_networks_as_they_are(checkpoi
         torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-12, msg=lambda text, name=name: name + text)
 
 
+@pytest.mark.slow
 def test_the_default_compiler_gives_the_same_gradients() -> None:
     flow = small_flow()
     expected = backward(flow)
@@ -149,6 +149,7 @@ def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> CompileCounterWithBackend
     return backend
 
 
+@pytest.mark.slow
 def test_a_compiled_training_ends_where_another_does(
     tmp_path: Path, quick_compiler: CompileCounterWithBackend, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,20 +160,16 @@ def test_a_compiled_training_ends_where_another_does(
     train(compiled, IMAGES, CPU)
     assert quick_compiler.frame_count > 0
     assert "train hybrid seed 0: compiling the networks; the first step takes minutes" in capfd.readouterr().err
-    before, after = rows(plain.history), rows(compiled.history)
-    for row, other in zip(before, after, strict=True):
+    for row, other in zip(rows(plain.history), rows(compiled.history), strict=True):
         assert other["bpd"] == pytest.approx(row["bpd"], rel=1e-4)
-    metadata = [json.loads(read_header(work.checkpoint)) for work in (plain, compiled)]
-    assert metadata[0] == metadata[1]
+    names = [
+        {name: value.shape for name, value in read_tensors(work.checkpoint, "flow").items()}
+        for work in (plain, compiled)
+    ]
+    assert names[0] == names[1]
 
 
-def read_header(path: Path) -> bytes:
-    """The JSON header of a safetensors file, without the offsets and the content hash."""
-    content = path.read_bytes()
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return json.dumps({name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}).encode()
-
-
+@pytest.mark.slow
 def test_a_stopped_compiled_training_continues_to_the_same_bytes(
     tmp_path: Path, quick_compiler: CompileCounterWithBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from hybridflow.models.transforms import conv1x1
 from hybridflow.models.transforms.composite import Composite
 from hybridflow.models.transforms.conv1x1 import InvertibleConv1x1, shared_determinants, shared_inverses
-from hybridflow.training.ema import ExponentialMovingAverage
+from hybridflow.training.optim import ExponentialMovingAverage
 
 
 @pytest.fixture

@@ -9,15 +9,18 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from hybridflow.models.transforms.coupling import AffineCoupling
-from hybridflow.models.transforms.dequantization import ConditionalCoupling
-from hybridflow.models.transforms.noise_channels import Augment
 from hybridflow.runtime.errors import UserError
 
 VARIANTS_OF_A_NETWORK = 256
 """How many versions of one network class may be compiled: one per shape, mode of BatchNorm, and with or without
-gradients. torch's own limit of 8 is for one function that is called with ever new shapes; DenseFlow-74-10 has 11
+gradients. torch's own limit of 8 is for one function that is called with more and more shapes; DenseFlow-74-10 has 11
 shapes of coupling networks."""
+
+
+class OwnsNetwork:
+    """Base of the transforms whose ``net`` computes scales and shifts: what :func:`compile_networks` compiles."""
+
+    net: nn.Module
 
 
 def compile_networks(flow: nn.Module, backend: str = "inductor") -> None:
@@ -31,13 +34,13 @@ def compile_networks(flow: nn.Module, backend: str = "inductor") -> None:
         backend: of torch.compile.
     """
     for module in flow.modules():
-        if isinstance(module, AffineCoupling | ConditionalCoupling | Augment):
+        if isinstance(module, OwnsNetwork):
             module.net.compile(backend=backend, dynamic=False, recompile_limit=VARIANTS_OF_A_NETWORK)
 
 
 @contextmanager
 def compiling(label: str, *, silent: bool = False) -> Iterator[None]:
-    """Around what compiles: tells the user why nothing seems to happen, and turns a failure into one sentence.
+    """Says why nothing seems to happen while the block compiles, and turns a failure into one sentence.
 
     Args:
         label: the job, for the messages.

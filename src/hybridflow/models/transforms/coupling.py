@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hybridflow.models.layers.compiling import OwnsNetwork
 from hybridflow.models.layers.precision import run_network
 from hybridflow.models.transforms.base import Transform
 
@@ -27,7 +28,7 @@ def scale_and_shift(parameters: Tensor) -> tuple[Tensor, Tensor]:
     return bounded_log_scale(s), t
 
 
-class AffineCoupling(Transform):
+class AffineCoupling(OwnsNetwork, Transform):
     """Affine coupling on channel halves (RealNVP, arXiv 1605.08803, eq. 7-8).
 
     z1 = x1,   z2 = exp(log_scale(x1)) * x2 + t(x1),   log|det| = sum log_scale(x1)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridflow.models.layers.compiling import OwnsNetwork
 from hybridflow.models.layers.dense import ContextNet, ResidualDenseNet
 from hybridflow.models.layers.precision import run_network
 from hybridflow.models.transforms.base import StochasticTransform
@@ -43,7 +44,7 @@ class UniformDequantization(StochasticTransform):
         return z
 
 
-class ConditionalCoupling(nn.Module):
+class ConditionalCoupling(OwnsNetwork, nn.Module):
     """Affine coupling whose network also sees a context (no normalisation, no swap).
 
     Shape:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hybridflow.models.layers.compiling import OwnsNetwork
 from hybridflow.models.layers.precision import run_network
 from hybridflow.models.transforms.coupling import bounded_log_scale
 from hybridflow.runtime.noise import Noise, standard_normal_log_prob
 
 
-class Augment(nn.Module):
+class Augment(OwnsNetwork, nn.Module):
     """Appends noise channels, scaled and shifted by the history (DenseFlow, arXiv 2106.04627, section 3.1).
 
     eta = mu + exp(log_sigma) * e with e ~ N(0, I) and (mu, log_sigma) computed from the history;

@@ -1,0 +1,87 @@
+"""Optimiser, learning rate and moving average of the weights."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from hybridflow.config.training import OptimizerSettings, TrainingSettings
+
+
+def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """The optimiser that ``settings.name`` names over all parameters of ``model``."""
+    options = {"lr": settings.lr, "betas": settings.betas, "weight_decay": settings.weight_decay}
+    if settings.name == "adamax":
+        # On a GPU "capturable" keeps the step counters there, so that a step does not wait to read them.
+        on_gpu = next(model.parameters()).is_cuda
+        return torch.optim.Adamax(model.parameters(), **options, foreach=True, capturable=on_gpu)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[settings.name](model.parameters(), **options, fused=True)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate as a function of the step.
+
+    Linear warm-up, a factor ``lr_decay`` after every epoch, then the final phase at one low rate (the
+    published DenseFlow recipe).
+
+    Args:
+        settings: the variant's training settings.
+        images: size of the training split; an epoch has ``images // batch_size`` full batches.
+    """
+
+    settings: TrainingSettings
+    images: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, self.images // self.settings.batch_size)
+
+    @property
+    def main_steps(self) -> int:
+        return max(1, round(self.settings.epochs * self.steps_per_epoch))
+
+    @property
+    def total_steps(self) -> int:
+        return self.main_steps + round(self.settings.final_phase.epochs * self.steps_per_epoch)
+
+    def learning_rate(self, step: int) -> float:
+        """The generator's learning rate at ``step`` (0-based)."""
+        if step >= self.main_steps:
+            return self.settings.final_phase.lr
+        warm_up = min(1.0, (step + 1) / self.settings.warmup_steps) if self.settings.warmup_steps else 1.0
+        return self.settings.optimizer.lr * warm_up * self.settings.lr_decay ** (step // self.steps_per_epoch)
+
+
+class ExponentialMovingAverage:
+    """Keeps ``average``, a copy of ``model`` whose floating-point state follows it.
+
+    average <- decay * average + (1 - decay) * model, after every step; BatchNorm's running statistics
+    included, since they belong to the averaged weights. The effective decay rises from 0 as
+    (1 + n) / (10 + n) after n updates, so that a short run is not dominated by its start.
+
+    Args:
+        model: the model that is trained.
+        decay: in [0, 1).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.average = copy.deepcopy(model).requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, updates: int) -> None:
+        """Args: updates is the number of updates made before this one."""
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        averages, values = [], []
+        for average, value in zip(self.average.state_dict().values(), model.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                averages.append(average)
+                values.append(value)
+            else:
+                average.copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - decay)

@@ -1,0 +1,55 @@
+"""Training batches as a function of the step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from trainings import CPU, IMAGES, job
+
+from hybridflow.runtime.errors import UserError
+from hybridflow.training.batches import Batches
+
+
+def test_too_few_images():
+    settings = job(Path()).variant.training
+    with pytest.raises(UserError, match=r"training\.batch_size is 4, but the training split has only 3 images"):
+        Batches(IMAGES[:3], settings, 0, CPU)
+
+
+def without_augmentation(batch_size: int = 8):
+    return job(
+        Path(), batch_size=batch_size, augmentation={"horizontal_flip": False, "pad": 0, "translate": 0}
+    ).variant.training
+
+
+def test_every_epoch_is_a_permutation():
+    numbered = np.zeros((64, 3, 32, 32), np.uint8)
+    numbered[:, 0, 0, 0] = np.arange(64)
+    batches = Batches(numbered, without_augmentation(), 0, CPU)
+    epochs = [torch.cat([batches.training(8 * e + k)[:, 0, 0, 0] for k in range(8)]).tolist() for e in range(3)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(64))
+    assert epochs[0] != epochs[1] != epochs[2]
+    other = Batches(numbered, without_augmentation(), 1, CPU)
+    assert torch.cat([other.training(k)[:, 0, 0, 0] for k in range(8)]).tolist() != epochs[0]
+
+
+def test_the_last_incomplete_batch_is_left_out():
+    numbered = np.zeros((20, 3, 32, 32), np.uint8)
+    numbered[:, 0, 0, 0] = np.arange(20)
+    batches = Batches(numbered, without_augmentation(), 0, CPU)
+    first = torch.cat([batches.training(k)[:, 0, 0, 0] for k in range(2)]).tolist()
+    assert len(set(first)) == 16
+
+
+def test_batches_are_a_function_of_the_step():
+    settings = job(Path()).variant.training
+    one, two = Batches(IMAGES, settings, 0, CPU), Batches(IMAGES, settings, 0, CPU)
+    forward = [one.training(k) for k in range(12)]
+    for k in reversed(range(12)):
+        assert torch.equal(two.training(k), forward[k])
+    assert forward[0].dtype == torch.uint8
+    assert not torch.equal(one.training(0), Batches(IMAGES, settings, 1, CPU).training(0))
