@@ -141,7 +141,7 @@ def test_what_a_run_leaves(uninterrupted):
     expected = {"key": "key-hybrid", "steps": 12, "images": 48, "dataset": "hash", "adversarial_weight": 0.5}
     assert expected.items() <= metadata.items()
     flow, _ = load_flow(work.checkpoint)
-    assert flow.initialized
+    assert flow.ready
     assert not flow.training
     assert [path.name for path in (work.monitor / "grids").iterdir()] == ["step-0000012.png"]
     assert list((work.monitor / "tensorboard").iterdir())
@@ -155,7 +155,7 @@ def test_what_a_stabilised_run_leaves(uninterrupted):
         assert row["loss"] == pytest.approx(0.5 * row["bpd"] + 0.5 * row["adversarial_loss"])
     metadata = read_metadata(work.checkpoint)
     assert metadata["discriminator"]["spectral_norm"]
-    assert "max_sample_magnitude" not in metadata["training"]
+    assert "max_sample_magnitude" not in metadata["adversarial"]
     assert "0.parametrizations.weight.0._u" in read_tensors(work.checkpoint, "discriminator")
 
 
@@ -206,21 +206,21 @@ def test_divergence_without_a_saved_state(tmp_path):
 def test_samples_far_from_images_stop_training_before_anything_is_infinite(uninterrupted, tmp_path):
     reference = uninterrupted("hybrid")
     usual = [row["sample_magnitude"] for row in rows(reference.history)]
-    work = job(tmp_path, "hybrid", max_sample_magnitude=max(usual) + 1e-3, **RARELY)
+    work = job(tmp_path, "hybrid", adversarial={"max_sample_magnitude": max(usual) + 1e-3}, **RARELY)
     train(work, IMAGES, CPU)  # a limit that is not reached changes nothing
     assert work.checkpoint.read_bytes() == reference.checkpoint.read_bytes()
 
-    work = job(tmp_path / "stopped", "hybrid", max_sample_magnitude=max(usual) - 1e-3, **RARELY)
+    work = job(tmp_path / "stopped", "hybrid", adversarial={"max_sample_magnitude": max(usual) - 1e-3}, **RARELY)
     with pytest.raises(UserError) as error:
         train(work, IMAGES, CPU)
     step = [5, 10, 12][usual.index(max(usual))]
     assert str(error.value).startswith(f"train hybrid seed 0 diverged by step {step}: sample_magnitude ")
-    assert "exceeds training.max_sample_magnitude" in str(error.value)
+    assert "exceeds adversarial.max_sample_magnitude" in str(error.value)
     assert not work.checkpoint.exists()
 
 
 def test_a_state_whose_samples_are_too_large_is_not_saved(tmp_path, monkeypatch):
-    work = job(tmp_path, "hybrid", max_sample_magnitude=50.0)
+    work = job(tmp_path, "hybrid", adversarial={"max_sample_magnitude": 50.0})
 
     def jump_at_fourth(state, *rest):
         metrics = training_step(state, *rest)
@@ -231,5 +231,5 @@ def test_a_state_whose_samples_are_too_large_is_not_saved(tmp_path, monkeypatch)
         train(work, IMAGES, CPU)
     assert resume_state(work)["step"] == 3
     monkeypatch.undo()
-    train(job(tmp_path, "hybrid", max_sample_magnitude=200.0), IMAGES, CPU)  # a higher limit goes on from there
+    train(job(tmp_path, "hybrid", adversarial={"max_sample_magnitude": 200.0}), IMAGES, CPU)  # a higher limit goes on from there
     assert work.checkpoint.exists()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from trainings import CPU, IMAGES, TINY, job, start
 
-from hybridflow.config.experiment import parse_settings
+from hybridflow.config.loading import parse_settings
 from hybridflow.models.checkpoint import read_metadata, read_tensors
 from hybridflow.runtime.errors import UserError
 from hybridflow.training.loop import train
@@ -25,7 +25,7 @@ def test_fresh_weights_depend_on_the_seed_alone(tmp_path):
     _, two = start(job(tmp_path, "hybrid"))
     assert is_stored(one.generator, two.generator.state_dict())
     assert is_stored(one.discriminator, two.discriminator.state_dict())
-    assert one.generator.initialized
+    assert one.generator.ready
 
 
 def test_children_start_from_the_parent(uninterrupted, tmp_path):
@@ -59,9 +59,9 @@ def test_a_child_records_its_parent(uninterrupted, tmp_path):
 
 
 def test_a_parent_of_another_architecture(uninterrupted, tmp_path):
-    settings = parse_settings(TINY | {"flow": TINY["flow"] | {"growth_rate": 4}})
+    settings = parse_settings(TINY | {"generator": TINY["generator"] | {"growth_rate": 4}})
     work = job(tmp_path, "child", parent=uninterrupted("hybrid").checkpoint)
     with pytest.raises(UserError, match=r"model\.safetensors does not fit the architecture"):
-        start(replace(work, variant=settings.resolve("child")))
+        start(replace(work, variant=settings.variants["child"]))
     with pytest.raises(UserError, match=r"there is no checkpoint at .*none\.safetensors"):
         start(replace(work, parent=tmp_path / "none.safetensors"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hybridflow.io.disk_errors import writing
 from hybridflow.io.files import atomic_path
 from hybridflow.io.records import read_record, write_record
 from hybridflow.runtime.errors import UserError
@@ -72,7 +73,8 @@ class ResumeState:
             WriteError: the disk is full, read-only or failing; the newest state is as it was.
         """
         slot = self.slots[0] if self._newest != self.slots[0] else self.slots[1]
-        _remove(slot)
+        with writing(slot):
+            _remove(slot)
         # An open file: given a path, torch writes in C++ and does not say why it could not.
         with atomic_path(slot) as temporary, temporary.open("wb") as handle:
             torch.save(state, handle)
