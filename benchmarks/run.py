@@ -95,7 +95,7 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     settings = load_settings(ROOT / "config.yaml", *over)
     target = torch.device(device)
     images = np.random.default_rng(0).integers(0, 256, (2048, 3, 32, 32), dtype=np.uint8)
-    variant = settings.resolve(HYBRIDS.get(name, "baseline")).model_copy(update={"init_from": None})
+    variant = settings.variants[HYBRIDS.get(name, "baseline")].model_copy(update={"init_from": None})
     training = variant.training.model_copy(update={"batch_size": batch, "precision": precision})
     variant = variant.model_copy(update={"training": training})
     batches = Batches(images, training, 0, target)
@@ -127,7 +127,7 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
         return Row(lambda: frechet_distance(*moments), 1)
 
     state = initial_state(Job(variant, 0, "", None, *(Path(),) * 4, dataset_hash=""), batches, target)
-    flow = state.flow
+    flow = state.generator
     if mode == "compile":
         compile_networks(flow)
     checkpointing = mode == "checkpointing"

@@ -231,5 +231,7 @@ def test_a_state_whose_samples_are_too_large_is_not_saved(tmp_path, monkeypatch)
         train(work, IMAGES, CPU)
     assert resume_state(work)["step"] == 3
     monkeypatch.undo()
-    train(job(tmp_path, "hybrid", adversarial={"max_sample_magnitude": 200.0}), IMAGES, CPU)  # a higher limit goes on from there
+    train(
+        job(tmp_path, "hybrid", adversarial={"max_sample_magnitude": 200.0}), IMAGES, CPU
+    )  # a higher limit goes on from there
     assert work.checkpoint.exists()

@@ -95,7 +95,9 @@ def test_with_inward_gradient_pixels_beyond_white_are_only_pulled_back(tmp_path)
         for inward in (False, True):
             flow.zero_grad()
             discriminator = nn.Sequential(nn.Flatten(), linear, nn.Flatten(0))
-            _, levels, magnitude = adversarial_backward(flow, discriminator, LOSS, drawn, None, 0.5, None, inward=inward)
+            _, levels, magnitude = adversarial_backward(
+                flow, discriminator, LOSS, drawn, None, 0.5, None, inward=inward
+            )
             assert levels.min() == 255
             assert magnitude > 1
             norms[wish, inward] = torch.cat([g.flatten() for g in gradients(flow).values()]).norm()

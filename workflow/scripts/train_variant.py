@@ -40,7 +40,9 @@ with workflow_job(snakemake) as settings:
                 devices,
                 threads,
             ):
-                train_on(job, Path(snakemake.input.images), settings.dataset.holdout, devices, threads)
+                train_on(
+                    job, Path(snakemake.input.images), settings.dataset.holdout, devices, threads, settings.extensions
+                )
         check_key(entry.file(".safetensors"), entry.key)
         check_content(entry.file(".safetensors"))
         read_whole_history(entry.file(".jsonl"), read_metadata(entry.file(".safetensors")))

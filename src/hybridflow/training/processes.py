@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from hybridflow.config.loading import load_extensions
 from hybridflow.data.images import load_images, split_holdout
 from hybridflow.runtime.allocator import keep_freed_memory
 from hybridflow.runtime.distributed import SINGLE_PROCESS, ProcessGroup
@@ -42,6 +43,7 @@ class Work:
         holdout: how many of its last images are kept back.
         device: of this process.
         threads: CPU threads of this process.
+        extensions: files that register what the variant is made of (``extensions`` in the configuration).
         group: the processes.
         folder: where they meet, if there are several.
     """
@@ -51,6 +53,7 @@ class Work:
     holdout: int
     device: torch.device
     threads: int
+    extensions: tuple[str, ...] = ()
     group: ProcessGroup = SINGLE_PROCESS
     folder: Path | None = None
 
@@ -77,7 +80,14 @@ class Work:
         return self.folder / f"error-{self.group.rank}"
 
 
-def train_on(job: Job, images: Path, holdout: int, devices: list[torch.device], threads: int) -> None:
+def train_on(
+    job: Job,
+    images: Path,
+    holdout: int,
+    devices: list[torch.device],
+    threads: int,
+    extensions: tuple[str, ...] = (),
+) -> None:
     """Trains ``job.variant`` with one process per device (:func:`hybridflow.training.loop.train`).
 
     Args:
@@ -85,6 +95,7 @@ def train_on(job: Job, images: Path, holdout: int, devices: list[torch.device], 
         holdout: how many of its last images are kept back.
         devices: of this machine.
         threads: CPU threads of each process.
+        extensions: of the configuration.
 
     Raises:
         UserError: a process found something wrong, or died.
@@ -95,7 +106,7 @@ def train_on(job: Job, images: Path, holdout: int, devices: list[torch.device], 
         return
     with tempfile.TemporaryDirectory(prefix="hybridflow-train-") as folder:
         works = [
-            Work(job, images, holdout, device, threads, ProcessGroup(rank, len(devices)), Path(folder))
+            Work(job, images, holdout, device, threads, extensions, ProcessGroup(rank, len(devices)), Path(folder))
             for rank, device in enumerate(devices)
         ]
         with _started(works) as workers, _passed_on(workers) as received:
@@ -142,7 +153,8 @@ def _started(works: list[Work]) -> Iterator[list[subprocess.Popen[bytes]]]:
     copier.start()
     try:
         for worker, work in zip(workers, works, strict=True):
-            worker.stdin.write(pickle.dumps(work))
+            # First the extensions: without them, settings that they define could not be read.
+            worker.stdin.write(pickle.dumps(work.extensions) + pickle.dumps(work))
             worker.stdin.flush()
         yield workers
     finally:
@@ -188,6 +200,7 @@ def _wait(workers: list[subprocess.Popen[bytes]]) -> int:
 
 def main() -> int:
     """A worker; returns its exit status."""
+    load_extensions(pickle.load(sys.stdin.buffer))
     work = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

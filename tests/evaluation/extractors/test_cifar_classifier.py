@@ -71,8 +71,8 @@ def test_a_file_that_is_no_classifier_is_named(tmp_path, trained):
     with pytest.raises(UserError, match=r"cannot read the classifier .*classifier\.safetensors: No such file"):
         load_classifier(path, "cpu")
     path.write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier; delete it"):
+    with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier; "):
         load_classifier(path, "cpu")
     save_classifier(path, trained[0], TINY.model_copy(update={"width": 16}), {})  # weights of another width
-    with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier; delete it"):
+    with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier; "):
         load_classifier(path, "cpu")
