@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from checkout import ROOT
 
@@ -25,6 +26,7 @@ def snakemake(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", sys.stderr)  # a job puts its own there
     (tmp_path / "logs").mkdir()
     return SimpleNamespace(
+        rule="sample_images",
         log=[str(tmp_path / "logs" / "rule.log")],
         output=[str(tmp_path / "out" / "a.json")],
         config=yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")),
@@ -114,3 +116,30 @@ def test_a_log_that_cannot_be_written_keeps_no_sentence_from_the_terminal(snakem
         work()
     assert ended.value.code == 1
     assert capfd.readouterr().err == "half way\nerror: what, where, what to do\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), "this machine"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            "this machine",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "the GPU"),
+    ],
+)
+def test_no_memory_left_is_a_sentence_with_what_to_lower(snakemake, capfd, error, memory):
+    with pytest.raises(SystemExit), workflow_job(snakemake):
+        raise error
+    expected = (
+        f"error: sample_images: the memory of {memory} is used up; lower sampling.batch_size (same images) and run the "
+        "same command again.\n"
+    )
+    assert capfd.readouterr().err == expected
+    assert Path(snakemake.log[0]).read_text() == expected
+
+
+def test_another_exception_keeps_its_traceback(snakemake):
+    with pytest.raises(RuntimeError, match="shape mismatch"), workflow_job(snakemake):
+        raise RuntimeError("shape mismatch")

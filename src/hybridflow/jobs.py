@@ -16,6 +16,18 @@ from hybridflow.io.locks import alone
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import log_only
 
+LESS_MEMORY = {
+    "train_variant": "set training.checkpointing: true (same result) or lower training.batch_size (another model)",
+    "train_classifier": "use a machine with more memory, or lower train_batch_size of the classifier (another one)",
+    "evaluate_likelihood": "lower evaluation.likelihood.batch_size",
+    "sample_images": "lower sampling.batch_size (same images)",
+    "sample_repeat": "lower sampling.batch_size (same images)",
+    "measure_reference": "lower batch_size of the extractor under evaluation.extractors (same result)",
+    "measure_samples": "lower batch_size of the extractor under evaluation.extractors (same result)",
+    "measure_repeat": "lower batch_size of the extractor under evaluation.extractors (same result)",
+}
+"""What to lower when a job runs out of memory, by rule."""
+
 
 class _Tee:
     """A text stream that writes to the terminal and to the job's log file, as long as the disk takes that."""
@@ -59,7 +71,7 @@ def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]
     until the first has ended, so that no two write into the same files.
 
     A :class:`UserError` ends the job with its sentence and status 1, without a traceback; so does a disk that is full
-    or read-only.
+    or read-only, and a lack of memory.
 
     Args:
         snakemake: the object Snakemake gives to scripts.
@@ -76,14 +88,27 @@ def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]
                 remove_partial(Path(output))
             yield parse_settings(snakemake.config)
     except Exception as error:
-        told = error if isinstance(error, UserError) else disk_error(error)
-        if told is None:
+        message = error if isinstance(error, UserError) else out_of_memory(error, snakemake.rule) or disk_error(error)
+        if message is None:
             raise
-        print(f"error: {told}", file=sys.stderr, flush=True)
+        print(f"error: {message}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print(f"{log.stem}: stopped; run the workflow again to go on", file=sys.stderr, flush=True)
         raise SystemExit(130) from None
+
+
+def out_of_memory(error: BaseException, rule: str) -> UserError | None:
+    """The sentence for an exception that says that memory is used up; None for any other."""
+    message = str(error)
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        where = "the GPU"
+    elif isinstance(error, MemoryError) or "can't allocate memory" in message:
+        where = "this machine"
+    else:
+        return None
+    lower = LESS_MEMORY.get(rule, "end other programs, or use a machine with more")
+    return UserError(f"{rule}: the memory of {where} is used up; {lower} and run the same command again.")
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 # Settings, names and paths that the rules share. No rule stands here, and nothing imports torch.
+import tempfile
 from itertools import product
 from pathlib import Path
 
@@ -15,7 +16,8 @@ try:
     SETTINGS = parse_settings(config)
     check_inputs(SETTINGS)
     DATASET_HASH = content_hash(SETTINGS.dataset, Path("resources/folder-fingerprint.json"))
-    for folder in (".snakemake", f"results/{SETTINGS.experiment}"):  # Snakemake writes there before the first job
+    # Snakemake writes there before the first job
+    for folder in (".snakemake", f"results/{SETTINGS.experiment}", tempfile.gettempdir()):
         check_room(folder)
 except UserError as error:
     raise WorkflowError(str(error))
@@ -114,16 +116,33 @@ def training_threads(wildcards):
     return SETTINGS.training.threads * variant_settings(wildcards).training.devices
 
 
-def store_status():
-    """Which results of the configuration are stored, can be pulled, or have to be computed."""
-    return hf_store.status_lines(list(hf_store.expected_entries(SETTINGS, DATASET_HASH)))
+def check_device(missing):
+    """Makes sure that trainings of a full-size experiment do not start on a CPU unless a setting says so.
+
+    Raises:
+        UserError: there is no GPU, and ``training.device`` is ``auto``.
+    """
+    undecided = any(variant.training.device == "auto" for variant in SETTINGS.variants.values())
+    if SETTINGS.small or not undecided or not workflow.local_exec or not missing:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"experiment {SETTINGS.experiment!r} is of full size (`small: false`) and has {len(missing)} results to "
+            "compute, but this machine has no GPU that PyTorch can use: what takes weeks on a GPU would take years. Try "
+            "`--configfile presets/smoke.yaml` (minutes) or presets/cpu.yaml (hours) first; to compute it on the CPU "
+            "nevertheless, set `training.device: cpu`."
+        )
 
 
 def begin_run():
-    """Says what is stored, unless another run of the experiment is going on: then this one stops here."""
+    """Says what is stored; stops here if another run of the experiment is going on, or the device is unclear."""
+    entries = list(hf_store.expected_entries(SETTINGS, DATASET_HASH))
     try:
         claim_run(SETTINGS.experiment)
+        print(*hf_store.status_lines(entries), sep="\n", file=sys.stderr)
+        check_device([entry for entry in entries if not entry.stored])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1)  # a WorkflowError would add where in the code it was raised
-    print(*store_status(), sep="\n", file=sys.stderr)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from hybridflow.io.disk_errors import disk_error
+from hybridflow.jobs import out_of_memory
 from hybridflow.runtime.errors import UserError
 
 MOST_IMAGES = 10_000
@@ -23,8 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (UserError, OSError) as error:
-        message = error if isinstance(error, UserError) else disk_error(error)
+    except Exception as error:
+        message = error if isinstance(error, UserError) else out_of_memory(error, "hybridflow") or disk_error(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
@@ -70,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--details", "-v", action="store_true", help="print every number and circumstance")
     compare.set_defaults(run=_compare, failure=2)
+
+    names = commands.add_parser("list", help="print the generators, discriminators, losses and metrics one can name")
+    names.add_argument(
+        "--extension", nargs="+", default=[], metavar="FILE.py", help="files that register more, as under `extensions`"
+    )
+    names.set_defaults(run=_list)
 
     reference = commands.add_parser(
         "check-reference", help="compare a model with numbers of the published implementation (status 1 if they differ)"
@@ -175,6 +182,15 @@ def _compare(options: argparse.Namespace) -> int:
         print(f"A: {options.a}", f"B: {options.b}", *(f"DIFFERENT {line}" for line in found.differences), sep="\n")
     print(found.summary)
     return 1 if found.differences else 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from hybridflow.cli.listing import listing
+    from hybridflow.config.loading import load_extensions
+
+    load_extensions(tuple(options.extension))
+    print(*listing(), sep="\n")
+    return 0
 
 
 def _check_reference(options: argparse.Namespace) -> int:
