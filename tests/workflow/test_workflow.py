@@ -173,6 +173,50 @@ def test_the_run_makes_table_figures_and_provenance(finished: Project) -> None:
     assert "train_variant/baseline-seed0" in provenance["rules"]
 
 
+def test_the_run_prints_one_line_a_job(finished: Project) -> None:
+    lines = finished.read("first.log").splitlines()
+    jobs = [line for line in lines if re.match(r"\[\d+/\d+\] \w+", line)]
+    assert jobs[-1].startswith(f"[{len(jobs)}/{len(jobs)}] all (")
+    assert any(re.match(r"\[\d+/\d+\] sample_images baseline seed 0 \(", line) for line in jobs)
+    assert len(lines) < len(jobs) + 20
+    assert "likelihood baseline seed 0: 100%" in finished.read(
+        "results/micro/logs/evaluate_likelihood/baseline-seed0.log"
+    )
+
+
+def test_the_report_has_every_result_with_a_label(finished: Project, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    finished.snakemake("--report", str(page))
+    text = page.read_text(encoding="utf-8")
+    for label in ("table", "samples", "training curves", "all details", "costs of training"):
+        assert f'"content": "{label}"' in text.replace('\\"', '"') or f'"{label}"' in text, label
+    details = finished.read("results/micro/details.html")
+    assert "<h2>Costs of training</h2>" in details
+    assert "<table>" in details
+
+
+def test_the_catalogs_snakefile_is_the_same_workflow(finished: Project) -> None:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "-n", "--configfile", "micro.yaml"]
+    assert "Nothing to be done" in finished.run(*command, "--snakefile", "workflow/Snakefile").stdout
+
+
+def test_a_full_size_run_without_a_gpu_needs_a_setting(project: Project) -> None:
+    environment = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
+    done = project.run(sys.executable, "-m", "snakemake", "--cores", "1", check=False, **environment)
+    assert done.returncode != 0
+    assert "has no GPU that PyTorch can use" in done.stdout
+    assert "set `training.device: cpu`" in done.stdout
+    assert "[1/" not in done.stdout
+
+
+def test_the_package_must_be_there_to_read_the_workflow(project: Project) -> None:
+    (project.path / "src/hybridflow/config/yaml_files.py").unlink()
+    environment = {"env": os.environ | {"PYTHONPATH": str(project.path / "src")}}
+    done = project.run(sys.executable, "-m", "snakemake", "-n", check=False, **environment)
+    assert "run `make setup` and use .venv/bin/snakemake" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
     assert "Nothing to be done" in finished.snakemake("-n")
 
@@ -227,7 +271,14 @@ def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Pro
 def test_fresh_clone_and_pull_trains_nothing(finished: Project, tmp_path: Path) -> None:
     origin = copied(finished, tmp_path / "origin")
     published = origin.run(sys.executable, "-m", "hybridflow.cli.main", "publish", "--configfile", "micro.yaml").stdout
-    assert "published 7 files of 5 results" in published
+    assert re.search(r"^  store/baseline-seed0-\w+\.safetensors  \(0\.\d MB\)$", published, re.MULTILINE)
+    (add,) = re.findall(r"^  (git add .*)$", published, re.MULTILINE)
+    assert add.count(".dvc") == 7
+    assert add.endswith(" dvc-remote")
+    publish = [sys.executable, "-m", "hybridflow.cli.main", "publish", "--configfile", "micro.yaml"]
+    unknown = origin.run(*publish, "--remote", "nowhere", check=False)
+    assert unknown.returncode == 1
+    assert "remote 'nowhere' doesn't exist" in unknown.stdout
     origin.git("add", "--all")
     origin.git("commit", "--quiet", "--message", "publish")
     assert not origin.git("ls-files", "store/*.safetensors").strip()

@@ -4,7 +4,9 @@ rule build_table:
         fidelities=seed_files("fidelity.json"),
         ruler=rules.measure_ruler.output.ruler if "cifar_classifier" in EXTRACTORS else [],
     output:
-        csv=report(f"{RESULTS}/table1.csv", caption="../report/table1.rst", category="Table 1"),
+        csv=report(
+            f"{RESULTS}/table1.csv", caption="../report/table1.rst", category="Table 1", labels={"content": "table"}
+        ),
         md=f"{RESULTS}/table1.md",
         tex=f"{RESULTS}/table1.tex",
     log:
@@ -22,7 +24,12 @@ rule draw_samples:
     input:
         seed_files("samples.npy"),
     output:
-        png=report(f"{RESULTS}/figures/samples.png", caption="../report/samples.rst", category="Figures"),
+        png=report(
+            f"{RESULTS}/figures/samples.png",
+            caption="../report/samples.rst",
+            category="Figures",
+            labels={"content": "samples"},
+        ),
         pdf=f"{RESULTS}/figures/samples.pdf",
     log:
         f"{LOGS}/draw_samples.log",
@@ -36,7 +43,12 @@ rule draw_tradeoff:
     input:
         table=rules.build_table.output.csv,
     output:
-        png=report(f"{RESULTS}/figures/tradeoff.png", caption="../report/tradeoff.rst", category="Figures"),
+        png=report(
+            f"{RESULTS}/figures/tradeoff.png",
+            caption="../report/tradeoff.rst",
+            category="Figures",
+            labels={"content": "likelihood against quality"},
+        ),
         pdf=f"{RESULTS}/figures/tradeoff.pdf",
     log:
         f"{LOGS}/draw_tradeoff.log",
@@ -50,7 +62,12 @@ rule draw_training:
     input:
         seed_files("training.jsonl"),
     output:
-        png=report(f"{RESULTS}/figures/training.png", caption="../report/training.rst", category="Figures"),
+        png=report(
+            f"{RESULTS}/figures/training.png",
+            caption="../report/training.rst",
+            category="Figures",
+            labels={"content": "training curves"},
+        ),
         pdf=f"{RESULTS}/figures/training.pdf",
     log:
         f"{LOGS}/draw_training.log",
@@ -70,10 +87,31 @@ rule build_details:
         ruler=rules.measure_ruler.output.rows if "cifar_classifier" in EXTRACTORS else [],
         provenance=f"{RESULTS}/provenance.json",
     output:
-        md=report(f"{RESULTS}/details.md", caption="../report/details.rst", category="Details"),
-        paired=report(f"{RESULTS}/paired_bpd.csv", caption="../report/paired_bpd.rst", category="Details"),
-        classes=report(f"{RESULTS}/classes.csv", caption="../report/classes.rst", category="Details"),
-        costs=report(f"{RESULTS}/costs.csv", caption="../report/costs.rst", category="Details"),
+        md=f"{RESULTS}/details.md",
+        html=report(
+            f"{RESULTS}/details.html",
+            caption="../report/details.rst",
+            category="Details",
+            labels={"content": "all details"},
+        ),
+        paired=report(
+            f"{RESULTS}/paired_bpd.csv",
+            caption="../report/paired_bpd.rst",
+            category="Details",
+            labels={"content": "paired differences"},
+        ),
+        classes=report(
+            f"{RESULTS}/classes.csv",
+            caption="../report/classes.rst",
+            category="Details",
+            labels={"content": "classes of the samples"},
+        ),
+        costs=report(
+            f"{RESULTS}/costs.csv",
+            caption="../report/costs.rst",
+            category="Details",
+            labels={"content": "costs of training"},
+        ),
     log:
         f"{LOGS}/build_details.log",
     conda:
@@ -88,7 +126,12 @@ rule write_provenance:
         checkpoints=seed_files("checkpoint.safetensors"),
         histories=seed_files("training.jsonl"),
     output:
-        record=report(f"{RESULTS}/provenance.json", caption="../report/provenance.rst", category="Provenance"),
+        record=report(
+            f"{RESULTS}/provenance.json",
+            caption="../report/provenance.rst",
+            category="Provenance",
+            labels={"content": "how the results came to be"},
+        ),
     log:
         f"{LOGS}/write_provenance.log",
     conda:

@@ -1,6 +1,7 @@
 """Assembles the page of details beside Table 1, and its CSV files."""
 
 from itertools import product
+from pathlib import Path
 
 from hybridflow.io.files import read_note
 from hybridflow.jobs import workflow_job
@@ -9,6 +10,7 @@ with workflow_job(snakemake) as settings:
     import pandas as pd
 
     from hybridflow.report.details import ModelFiles, write_details
+    from hybridflow.report.page import write_page
 
     columns = ("likelihoods", "bounds", "fidelities", "checkpoints", "histories")
     files = zip(*(snakemake.input[column] for column in columns), strict=True)
@@ -23,3 +25,4 @@ with workflow_job(snakemake) as settings:
         pd.read_csv(snakemake.input.ruler) if snakemake.input.ruler else None,
         read_note(snakemake.input.provenance)["hardware"],
     )
+    write_page(snakemake.output.html, Path(snakemake.output.md).read_text(encoding="utf-8"))
