@@ -7,6 +7,11 @@ INSTALLED := .venv/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
+# Snakemake keeps a cache in the home folder, and ends with a traceback where it cannot.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
+endif
+
 .PHONY: setup demo smoke train-cpu test test-slow lint publish
 
 setup: $(INSTALLED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,16 +16,18 @@ from hybridflow.cli.main import main
 from hybridflow.config.loading import load_settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "config" / "README.md", *DOCS]
 
 
-def blocks(language: str) -> list[str]:
-    """The README's fenced blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, *pages: Path) -> list[str]:
+    """The fenced blocks of a language, of all pages or of some."""
+    texts = [page.read_text(encoding="utf-8") for page in pages or PAGES]
+    return re.findall(rf"```{language}\n(.*?)```", "\n".join(texts), re.DOTALL)
 
 
 def commands(word: str) -> list[list[str]]:
-    """The words of every line of the README's shell blocks that starts with ``word``, without comments."""
+    """The words of every line of a shell block that starts with ``word``, without comments."""
     lines = [line.partition(" #")[0].split() for block in blocks("sh") for line in block.splitlines()]
     return [words for words in lines if words[:1] == [word]]
 
@@ -63,9 +67,45 @@ def test_its_settings_are_settings(block: str, tmp_path: Path) -> None:
     load_settings(ROOT / "config.yaml", tmp_path / "mine.yaml")
 
 
+def test_the_example_takes_minutes(tmp_path: Path) -> None:
+    (block,) = blocks("yaml", ROOT / "README.md")
+    (tmp_path / "mine.yaml").write_text(block, encoding="utf-8")
+    settings = load_settings(ROOT / "config.yaml", ROOT / "presets/smoke.yaml", tmp_path / "mine.yaml")
+    epochs = [variant.training.epochs + variant.training.final_phase.epochs for variant in settings.variants.values()]
+    assert len(epochs) == 5
+    assert max(epochs) < 0.3
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+def test_the_graph_names_the_rules() -> None:
+    (graph,) = blocks("mermaid", ROOT / "README.md")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+    rules = set(re.findall(r"^rule (\w+):", text, re.MULTILINE))
+    assert set(re.findall(r"[a-z]+_\w+", graph)) == rules
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.splitlines()[0])
+def test_its_python_is_python(block: str) -> None:
+    if block.startswith("module "):  # Snakemake's
+        return
+    tree = ast.parse(block)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names), node.module
+
+
 def test_its_make_targets_exist() -> None:
-    targets = {words[1] for words in commands("make") if "=" not in words[1]} | {"setup", "publish"}
-    assert {"demo", "test", "smoke", "train-cpu"} <= targets
+    targets = {words[1] for words in commands("make") if "=" not in words[1]} | {
+        "setup",
+        "publish",
+        "test-slow",
+        "lint",
+    }
+    assert {"demo", "test", "smoke", "train-cpu", "test-slow"} <= targets
     rules = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert targets <= set(rules)
 
@@ -88,7 +128,7 @@ def test_the_files_it_names_exist() -> None:
 
 
 def test_the_parameters_it_counts() -> None:
-    """The number is checked against the model in tests/test_paper_size.py."""
-    paper = (ROOT / "tests/test_paper_size.py").read_text(encoding="utf-8").replace("_", "")
+    """The number is checked against the model in tests/models/generators/test_paper_size.py."""
+    paper = (ROOT / "tests/models/generators/test_paper_size.py").read_text(encoding="utf-8").replace("_", "")
     (count,) = set(re.findall(r"\(([\d,]{11}) parameters\)", README))
     assert count.replace(",", "") in paper
