@@ -86,14 +86,9 @@ def _default_remote() -> str:
 
 def _folder_of(remote: str) -> str | None:
     """The folder of this project in which a remote is, if it is one: it has to be committed, too."""
-    for line in _dvc("remote", "list").splitlines():
-        name, _, url = line.partition(" " if "\t" not in line else "\t")
-        url = url.strip().removesuffix("(default)").strip()
-        if name == remote and "://" not in url:
-            folder = Path(url).resolve()
-            if folder.is_relative_to(Path.cwd().resolve()):
-                return str(folder.relative_to(Path.cwd().resolve()))
-    return None
+    url = _dvc("config", f"remote.{remote}.url").strip()
+    folder, project = Path(".dvc", url).resolve(), Path.cwd().resolve()  # DVC's paths are relative to its own folder
+    return str(folder.relative_to(project)) if "://" not in url and folder.is_relative_to(project) else None
 
 
 def _dvc(*arguments: str) -> str:
