@@ -10,9 +10,8 @@ from typing import Any, TextIO
 
 from hybridflow.config.experiment import Settings
 from hybridflow.config.loading import parse_settings
-from hybridflow.io.disk_errors import disk_error, writing
-from hybridflow.io.files import remove_partial
-from hybridflow.io.locks import alone
+from hybridflow.io.files import remove_partial, write_error, writing
+from hybridflow.io.locks import exclusive_lock
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import log_only
 
@@ -79,7 +78,7 @@ def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]
     """
     log = Path(snakemake.log[0])
     try:
-        with alone(lock or log.with_name(f".{log.name}.lock"), f"is still doing this job ({log.stem})"):
+        with exclusive_lock(lock or log.with_name(f".{log.name}.lock"), f"is still doing this job ({log.stem})"):
             # Opened inside: Snakemake has deleted the log of the process that was waited for.
             with writing(log):
                 file = log.open("w", encoding="utf-8", buffering=1)
@@ -88,7 +87,7 @@ def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]
                 remove_partial(Path(output))
             yield parse_settings(snakemake.config)
     except Exception as error:
-        message = error if isinstance(error, UserError) else out_of_memory(error, snakemake.rule) or disk_error(error)
+        message = error if isinstance(error, UserError) else out_of_memory(error, snakemake.rule) or write_error(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr, flush=True)

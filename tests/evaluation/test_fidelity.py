@@ -24,7 +24,7 @@ class Files:
         self.notes, self.samples, self.moments = [], [], []
         for number, counts in enumerate(COUNTS):
             note = {"checkpoint": "key", "sampling": SAMPLING} | ({"repeat": number} if number else {})
-            self.notes.append(note)
+            self.notes.append(note | {"files": {"samples.npy": "ef"}})
             self.moments.append(self.draw(20))
             self.samples.append([self.save(f"set{number}", self.moments[-1], **note, class_counts=counts)])
         self.reference = {"train": self.draw(50), "test": self.draw(30)}
@@ -36,7 +36,11 @@ class Files:
 
     def save(self, name: str, moments: Moments, weights_sha256: str = "ab", **described: object) -> Path:
         path = self.folder / f"{name}.npz"
-        save_moments(path, moments, {"extractor": "cifar_classifier", "weights_sha256": weights_sha256} | described)
+        save_moments(
+            path,
+            moments,
+            {"extractor": "cifar_classifier", "weights_sha256": weights_sha256, "samples_sha256": "ef"} | described,
+        )
         return path
 
     def measure(self, sets: int = 3) -> dict:
@@ -84,6 +88,7 @@ def test_without_features_everything_is_null(files: Files) -> None:
     ("change", "sentence"),
     [
         ({"repeat": 1}, r"set2.npz was measured on other samples than those of key, set 2; delete it"),
+        ({"samples_sha256": "cd"}, r"set2.npz was measured on other samples"),
         ({"checkpoint": "stale"}, r"set2.npz was measured on other samples"),
         ({"sampling": SAMPLING | {"temperature": 0.9}}, r"set2.npz was measured on other samples"),
         ({"class_counts": None}, r"set2.npz has no class counts; delete it"),
@@ -92,7 +97,7 @@ def test_without_features_everything_is_null(files: Files) -> None:
     ],
 )
 def test_a_set_that_does_not_belong_is_refused(files: Files, change: dict, sentence: str) -> None:
-    described = files.notes[2] | {"class_counts": COUNTS[2]} | change
+    described = {"checkpoint": "key", "sampling": SAMPLING, "repeat": 2} | {"class_counts": COUNTS[2]} | change
     files.save("set2", files.moments[2], **described)
     with pytest.raises(UserError, match=sentence):
         files.measure()

@@ -21,7 +21,7 @@ from hybridflow.evaluation.likelihood import (
     summarise,
 )
 from hybridflow.evaluation.sampling import image_grid, image_latents, sample_images, sample_to_file, save_png, set_seed
-from hybridflow.io.resumable_array import GrowingArray
+from hybridflow.io.arrays import ResumableArray
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.models.transforms.dequantization import UniformDequantization
 from hybridflow.runtime.errors import UserError
@@ -181,13 +181,7 @@ def either(request) -> DenseFlow:
 KINDS = {"variational": TINY_FLOW.dequantization, "uniform": DequantizationSettings(kind="uniform")}
 
 
-@pytest.fixture(scope="module", params=["variational", "uniform"])
-def wide(request) -> DenseFlow:
-    """The same with couplings so wide that they take more memory than the condition, as at the paper's size."""
-    coupling = TINY_FLOW.coupling.model_copy(update={"growth": 256})
-    return built(TINY_FLOW.model_copy(update={"coupling": coupling, "dequantization": KINDS[request.param]}))
-
-
+@torch.no_grad()
 def test_one_sample_at_a_time_is_bit_for_bit_a_plain_loop(either):
     x = torch.from_numpy(pixels(3))
     plain, condition = BoundAccumulator(3), either.condition(x)
@@ -196,16 +190,16 @@ def test_one_sample_at_a_time_is_bit_for_bit_a_plain_loop(either):
     assert torch.equal(image_bounds(either, x, 4, seed=1, first=6), plain.bounds())
 
 
-# --- arrays that grow -------------------------------------------------------------------------------------------------
+# --- resumable arrays -------------------------------------------------------------------------------------------------
 
 
-def test_growing_array(tmp_path):
+def test_resumable_array(tmp_path):
     path = tmp_path / "folder" / "a.npy"
-    first = GrowingArray(path, (5, 2), np.float32, {"key": "a"})
+    first = ResumableArray(path, (5, 2), np.float32, {"key": "a"})
     first.append(np.ones((2, 2), np.float32))
     with pytest.raises(RuntimeError, match="2 of 5 rows are finished"):
         first.finish()
-    again = GrowingArray(path, (5, 2), np.float32, {"key": "a"})
+    again = ResumableArray(path, (5, 2), np.float32, {"key": "a"})
     assert again.done == 2
     again.append(np.full((3, 2), 2, np.float32))
     again.finish()
@@ -216,7 +210,7 @@ def test_growing_array(tmp_path):
 @pytest.mark.parametrize("change", ["key", "shape", "dtype", "note", "rows"])
 def test_rows_of_another_computation_are_not_kept(tmp_path, change):
     path = tmp_path / "a.npy"
-    GrowingArray(path, (5, 2), np.float32, {"key": "a"}).append(np.ones((2, 2), np.float32))
+    ResumableArray(path, (5, 2), np.float32, {"key": "a"}).append(np.ones((2, 2), np.float32))
     arguments = {"shape": (5, 2), "dtype": np.float32, "identity": {"key": "a"}}
     if change == "key":
         arguments["identity"] = {"key": "b"}
@@ -225,10 +219,10 @@ def test_rows_of_another_computation_are_not_kept(tmp_path, change):
     elif change == "dtype":
         arguments["dtype"] = np.float64
     elif change == "note":
-        (tmp_path / ".a.npy.growing.json").write_text("{cut")
+        (tmp_path / ".a.npy.rows.json").write_text("{cut")
     else:
-        (tmp_path / ".a.npy.growing").unlink()
-    assert GrowingArray(path, **arguments).done == 0
+        (tmp_path / ".a.npy.rows").unlink()
+    assert ResumableArray(path, **arguments).done == 0
 
 
 # --- samples ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from contextlib import suppress
@@ -33,7 +32,7 @@ STAGES = (
     *(f"hybrid {moment}" for moment in TRAINING),
     *dict.fromkeys(SCRIPTS.values()),
 )
-GROWING = {"likelihood": ".likelihood.npy.growing.json", "sampling": ".samples.npy.growing.json"}
+ROWS = {"likelihood": ".likelihood.npy.rows.json", "sampling": ".samples.npy.rows.json"}
 
 
 @dataclass
@@ -80,9 +79,9 @@ class Moments:
                 if not self._until(job, lambda before=before: self._changed(stage) not in (0, before), pause=0.0005):
                     return False
             return self._later(job, 0.05)
-        if stage in GROWING and self.rng.random() < 0.6:
+        if stage in ROWS and self.rng.random() < 0.6:
             folder = self.checkout / "results" / "micro"
-            return self._until(job, lambda: any(folder.rglob(GROWING[stage]))) and self._later(job, 0.3)
+            return self._until(job, lambda: any(folder.rglob(ROWS[stage]))) and self._later(job, 0.3)
         return self._later(job, self.durations[job.script])
 
     @property
@@ -97,9 +96,7 @@ class Moments:
         return "dcgan-0.5-seed" if stage.startswith("hybrid") else "baseline-seed"
 
     def _writing(self, stage: str) -> bool:
-        names = os.listdir(self.checkout / "store")
-        prefix = f".{self._prefix(stage)}"
-        return any(n.startswith(prefix) and ".resume-" in n and n.endswith(".partial") for n in names)
+        return any((self.checkout / "store").glob(f".{self._prefix(stage)}*.resume-*.partial"))
 
     def _changed(self, stage: str) -> int:
         times = [0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
@@ -15,7 +14,7 @@ from tiny import TINY_FLOW
 
 from hybridflow.config.experiment import Settings
 from hybridflow.config.loading import load_settings
-from hybridflow.io.files import write_note
+from hybridflow.io.records import read_record, write_record
 from hybridflow.models.checkpoint import load_flow, save_checkpoint
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.models.layers.batchnorm import has_statistics
@@ -34,12 +33,12 @@ def test_a_flow_that_never_saw_data_is_refused(tmp_path):
     torch.manual_seed(0)
     flow = DenseFlow(TINY_FLOW, (3, 32, 32))
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    with pytest.raises(UserError, match="ActNorm layers never saw data; delete it and train again"):
+    with pytest.raises(UserError, match="layers never saw data"):
         load_flow(saved(tmp_path / "fresh", flow))
     flow.eval().initialize(images, 0)  # ActNorm sets itself, and BatchNorm in evaluation mode learns nothing
-    assert flow.initialized
+    assert not flow.ready
     assert not has_statistics(flow)
-    with pytest.raises(UserError, match="BatchNorm layers never saw data"):
+    with pytest.raises(UserError, match="layers never saw data"):
         load_flow(saved(tmp_path / "initialised", flow))
     flow.train().log_prob(images, GeneratorNoise(0, torch.device("cpu")))
     assert has_statistics(flow)
@@ -53,7 +52,7 @@ def test_one_layer_without_statistics_is_enough(tmp_path):
     assert has_statistics(flow)
     layers = [module for module in flow.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     layers[-1].reset_running_stats()
-    with pytest.raises(UserError, match="BatchNorm layers never saw data"):
+    with pytest.raises(UserError, match="layers never saw data"):
         load_flow(saved(tmp_path / "one", flow))
 
 
@@ -64,7 +63,7 @@ def measured(folder: Path, settings: Settings, **changes: object) -> tuple[dict,
     files = []
     for name, values in (("likelihood", likelihood), ("fidelity", fidelity)):
         own = {key.removeprefix(f"{name}_"): value for key, value in changes.items() if key.startswith(f"{name}_")}
-        write_note(folder / f"{name}.json", values | own)
+        write_record(folder / f"{name}.json", values | own)
         files.append({("baseline", 0): folder / f"{name}.json"})
     return files[0], files[1]
 
@@ -90,8 +89,8 @@ def test_numbers_that_the_configuration_does_not_ask_for(tmp_path, name, value, 
     file, _, setting = name.partition("_")
     path = tmp_path / f"{file}.json"
     expected = (
-        f"table: {setting!r} is {value!r} in {path}, but the configuration asks for {asked}; delete it (`rm {path}`) "
-        "and run the workflow again."
+        f"table: {setting!r} is {value!r} in {path}, but the configuration asks for {asked}; replace it with "
+        "a good copy."
     )
     with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
         check_asked(settings, {("baseline", 0): "k"}, *measured(tmp_path, settings, **{name: value}))
@@ -111,4 +110,4 @@ def test_snakemake_that_does_not_look_at_settings(finished, tmp_path):
     ).stdout
     assert f"error: table: 'importance_samples' is 2 in {path}, but the configuration asks for 3; delete it" in said
     assert "Traceback" not in said
-    assert json.loads(project.read(path))["content_sha256"]
+    assert read_record(project.path / path)["importance_samples"] == 2

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridflow.io.records import write_record
+
 ROOT = Path(__file__).parents[2]
 MICRO = ROOT / "tests" / "data" / "micro.yaml"
 
@@ -92,4 +94,4 @@ def write_dataset(project: Project) -> None:
     np.save(folder / "test.npy", images[..., ::-1].copy())
     np.save(folder / "train_labels.npy", labels.astype(np.int64))
     np.save(folder / "test_labels.npy", labels.astype(np.int64))
-    (folder / "manifest.json").write_text("{}\n")
+    write_record(folder / "manifest.json", {"source": "cifar10"}, sorted(folder.glob("*.npy")))

@@ -1,15 +1,16 @@
 """Comparing two result folders: what makes them different, what is only named."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded import edit as edit_record
+from recorded import save_array
 
 from hybridflow.cli.main import main
 from hybridflow.config.loading import load_settings, parse_settings
-from hybridflow.io.content_hash import array_sha256
+from hybridflow.io.records import read_record, write_record
 from hybridflow.report.compare import Tolerances, compare_results
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import training_key
@@ -33,23 +34,21 @@ def folders(tmp_path) -> tuple[Path, Path]:
     model = a / "baseline" / "seed0"
     model.mkdir(parents=True)
     write(a, "provenance.json", RECORD)
-    write(model, "likelihood.json", {"elbo_bpd": 4.2, "iwbo_bpd": 4.1})
     write(model, "fidelity.json", {"fid": None, "fd_cifar": 300.0, "fd_cifar_test": 310.0})
     (model / "checkpoint.safetensors").write_bytes(b"weights")
-    np.save(model / "samples.npy", np.zeros((4, 3, 32, 32), np.uint8))
-    np.save(model / "likelihood.npy", np.zeros((4, 2)))
+    save_array(model / "samples.npy", np.zeros((4, 3, 32, 32), np.uint8))
+    save_array(model / "likelihood.npy", np.zeros((4, 2)), elbo_bpd=4.2, iwbo_bpd=4.1)
     (a / "table1.csv").write_text("variant\nbaseline\n")
     shutil.copytree(a, b)
     return a, b
 
 
 def write(folder: Path, name: str, value: dict) -> None:
-    (folder / name).write_text(json.dumps(value))
+    write_record(folder / name, value)
 
 
 def edit(folder: Path, name: str, **values) -> None:
-    path = folder / name
-    write(folder, name, json.loads(path.read_text()) | values)
+    edit_record(folder / name, **values)
 
 
 def different(a: Path, b: Path) -> list[str]:
@@ -146,8 +145,8 @@ def test_other_bytes_are_described(folders):
     model = b / "baseline" / "seed0"
     samples = np.zeros((4, 3, 32, 32), np.uint8)
     samples[0, 0, 0, :3] = (1, 255, 0)
-    np.save(model / "samples.npy", samples)
-    np.save(model / "likelihood.npy", np.zeros((3, 2)))
+    save_array(model / "samples.npy", samples)
+    save_array(model / "likelihood.npy", np.zeros((3, 2)), elbo_bpd=4.2, iwbo_bpd=4.1)
     (model / "checkpoint.safetensors").write_bytes(b"other")
     lines = compare_results(a, b, TOLERANCES).lines
     assert "baseline/seed0/checkpoint.safetensors: other bytes" in lines
@@ -156,15 +155,13 @@ def test_other_bytes_are_described(folders):
     assert different(a, b) == []
 
 
-@pytest.mark.parametrize(("name", "key"), [("samples", "sha256"), ("likelihood", "bounds_sha256")])
-def test_damaged_arrays_are_not_taken_for_other_results(folders, name, key):
+@pytest.mark.parametrize("name", ["samples", "likelihood"])
+def test_damaged_arrays_are_not_taken_for_other_results(folders, name):
     path = folders[1] / "baseline" / "seed0" / f"{name}.npy"
     values = np.load(path)
-    (path.parent / "samples.json").write_text("{}")
-    edit(path.parent, f"{name}.json", **{key: array_sha256(values)})
     values.flat[-1] = 1
     np.save(path, values)
-    with pytest.raises(UserError, match=rf"{name}\.npy is damaged .its values do not have the SHA-256"):
+    with pytest.raises(UserError, match=rf"{name}\.npy is damaged or was exchanged"):
         compare_results(*folders, TOLERANCES)
 
 
@@ -183,12 +180,11 @@ def test_what_is_missing(folders):
     ("name", "content", "sentence"),
     [
         ("provenance.json", None, "is not a folder of finished results: it has no provenance.json"),
-        ("provenance.json", b"{cut", "is damaged (it is not a JSON object); "),
-        ("provenance.json", b"[]", "is damaged (it is not a JSON object)"),
-        ("provenance.json", b'{"checkpoints": [1]}', "is damaged (its checkpoints are no mappings)"),
-        ("baseline/seed0/fidelity.json", None, "cannot read"),
-        ("baseline/seed0/fidelity.json", b"\xff", "is damaged (it is not a JSON object)"),
-        ("baseline/seed0/samples.npy", b"\x93NUMPY cut", "cannot be read as an array"),
+        ("provenance.json", b"{cut", "is damaged; "),
+        ("provenance.json", b"[]", "is damaged; "),
+        ("baseline/seed0/fidelity.json", None, "is missing"),
+        ("baseline/seed0/fidelity.json", b"\xff", "is damaged; "),
+        ("baseline/seed0/samples.npy", b"\x93NUMPY cut", "is damaged or was exchanged"),
     ],
 )
 def test_unusable_folders(folders, name, content, sentence):
@@ -229,7 +225,7 @@ def test_the_committed_results_are_those_of_the_cpu_preset_as_it_is_now():
     """Or `make demo` would end with a difference whatever it measured."""
     root = Path(__file__).parents[2]
     settings = load_settings(root / "config.yaml", root / "presets" / "cpu.yaml")
-    trained = json.loads((root / "results" / "cpu" / "provenance.json").read_text())["checkpoints"]
+    trained = read_record(root / "results" / "cpu" / "provenance.json")["checkpoints"]
     dataset = trained["baseline/seed0"]["dataset"]
     keys = {f"{name}/seed0": training_key(settings, name, 0, dataset) for name in settings.variants}
     assert {model: record["key"] for model, record in trained.items()} == keys

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from recorded import edit, record
 from torch import nn
 
 from hybridflow.config.experiment import Settings
 from hybridflow.config.loading import load_settings
 from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
 from hybridflow.evaluation.likelihood import summarise
+from hybridflow.io.records import record_of, write_record
 from hybridflow.models.checkpoint import save_checkpoint
 from hybridflow.models.discriminators.registry import build_discriminator
 from hybridflow.models.generators.registry import build_generator
@@ -27,6 +29,7 @@ IMAGES = 30
 # Bits/dim that every image of a model costs more than of the baseline: (ELBO, importance-weighted bound).
 OFFSETS = {"baseline": (0.0, 0.0), "control": (-0.02, -0.01), "dcgan-0.5": (0.5, 0.25)}
 SPREAD = {"baseline": 0.0, "control": 0.001, "dcgan-0.5": 0.02}
+FILES = ("likelihood.json", "likelihood.npy", "fidelity.json", "checkpoint.safetensors", "training.jsonl")
 COUNTS = [22, 2, 2, 2, 2, 2, 2, 2, 2, 2]  # of one set of 40 images
 
 
@@ -47,7 +50,8 @@ class Models:
         difficulty = rng.normal(4, 0.7, size=(IMAGES, 1))
         self.own = {name: SPREAD[name] * rng.normal(size=(IMAGES, 2)) for name in OFFSETS}
         for name in settings.variants:
-            files = ModelFiles(*(folder / f"{name}.{kind}" for kind in ("bpd", "npy", "fd", "safetensors", "jsonl")))
+            (folder / name).mkdir()
+            files = ModelFiles(*(folder / name / file for file in FILES))
             self.files[name, 0] = files
             bounds = -(difficulty + np.array(OFFSETS[name]) + self.own[name]) * DIMENSIONS * math.log(2)
             np.save(files.bounds, bounds)
@@ -60,13 +64,13 @@ class Models:
                 | distances
                 | {"repeats": 2, "fid_sd": None, "fd_cifar_sd": 0.5, "sets": sets},
             )
-            self.train(name)
             rows = [{"step": step, "images": 16 * step, "seconds": 2.0 * step} for step in (2, 4, 5)]
             Path(files.history).write_text("".join(json.dumps(row) + "\n" for row in rows))
+            self.train(name)
 
     def summarise(self, name: str, bounds: np.ndarray) -> None:
-        record = {"checkpoint": name, "split": "test", "importance_samples": 2, "seed": 0}
-        self.write(self.files[name, 0].likelihood, record | vars(summarise(bounds, DIMENSIONS)))
+        values = {"checkpoint": name, "split": "test", "importance_samples": 2, "seed": 0}
+        record(self.files[name, 0].bounds, **values, **vars(summarise(bounds, DIMENSIONS)))
 
     def train(self, name: str, **changes: object) -> None:
         variant = self.settings.variants[name]
@@ -76,15 +80,16 @@ class Models:
             models["discriminator"] = build_discriminator(variant.discriminator)
             metadata["discriminator"] = variant.discriminator.model_dump(mode="json")
         metadata |= {"steps": 5, "images": 80, "device": "cpu", "dataset": "cifar10"} | changes
-        save_checkpoint(Path(self.files[name, 0].checkpoint), models, metadata)
+        files = self.files[name, 0]
+        save_checkpoint(files.checkpoint, models, metadata, [files.history])
 
     @staticmethod
     def write(path: str | Path, content: dict[str, object]) -> None:
-        Path(path).write_text(json.dumps(content))
+        write_record(path, content)
 
     def change(self, kind: str, name: str, **values: object) -> None:
         path = getattr(self.files[name, 0], kind)
-        self.write(path, json.loads(path.read_text()) | values)
+        edit(path, **values)
 
     def page(self, ruler: bool = True) -> str:
         rows = [("test images as they are", 64, 64, 0.5), ("test images, as many as a set of samples", 40, 64, 1.25)]
@@ -173,6 +178,7 @@ def test_the_costs_are_those_of_training(models: Models) -> None:
 def test_long_trainings_have_their_hours(models: Models) -> None:
     row = {"step": 5, "images": 80, "seconds": 3600.0 * 250 + 61}
     Path(models.files["control", 0].history).write_text(json.dumps(row) + "\n")
+    models.train("control")
     assert "| 250:01:01 |" in models.page()
 
 
@@ -201,27 +207,36 @@ def test_models_that_were_evaluated_differently_are_refused(models: Models) -> N
 
 
 def test_bounds_of_another_evaluation_are_refused(models: Models) -> None:
-    bounds = np.load(models.files["control", 0].bounds)
-    np.save(models.files["control", 0].bounds, bounds + 1)
-    with pytest.raises(UserError, match=r"control.npy has other means than the likelihood.json"):
+    path = models.files["control", 0].bounds
+    bounds, values = np.load(path), json.loads(record_of(path).read_text())
+
+    def replace(content: bytes | np.ndarray) -> None:
+        path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
+        record(path, **{name: value for name, value in values.items() if name != "record_sha256"})
+
+    np.save(path, bounds + 1)
+    with pytest.raises(UserError, match=r"control/likelihood.npy is damaged or was exchanged"):
         models.page()
-    np.save(models.files["control", 0].bounds, bounds[:-1])
-    with pytest.raises(UserError, match=r"control.npy must hold 30 rows of two finite numbers"):
+    replace(bounds + 1)
+    with pytest.raises(UserError, match=r"control/likelihood.npy has other means than the likelihood.json"):
         models.page()
-    Path(models.files["control", 0].bounds).write_bytes(b"cut")
-    with pytest.raises(UserError, match=r"cannot read .*control.npy"):
+    replace(bounds[:-1])
+    with pytest.raises(UserError, match=r"control/likelihood.npy must hold 30 rows of two finite numbers"):
+        models.page()
+    replace(b"cut")
+    with pytest.raises(UserError, match=r"cannot read .*control/likelihood.npy"):
         models.page()
 
 
 def test_checkpoints_of_other_models_or_images_are_refused(models: Models) -> None:
     models.train("control", key="another")
-    with pytest.raises(UserError, match=r"measured on checkpoint control, but .*control.safetensors is another"):
+    with pytest.raises(UserError, match=r"measured on checkpoint control, but .*control/checkpoint\S+ is another"):
         models.page()
     models.train("control", dataset="folder-1")
-    with pytest.raises(UserError, match=r"control.safetensors was trained on another dataset than .*baseline"):
+    with pytest.raises(UserError, match=r"control/checkpoint\S+ was trained on another dataset than .*baseline"):
         models.page()
     models.train("control", steps=7)
-    with pytest.raises(UserError, match=r"control.jsonl ends at step 5, but .* for 7 steps"):
+    with pytest.raises(UserError, match=r"control/training.jsonl ends at step 5, but .* for 7 steps"):
         models.page()
 
 
@@ -229,8 +244,6 @@ def test_wrong_class_counts_are_refused(models: Models) -> None:
     models.change("fidelity", "control", sets=[{"set": 0, "class_counts": [1] * 10}])
     with pytest.raises(UserError, match=r"must count 40 images in 10 classes"):
         models.page()
-    record = json.loads(Path(models.files["control", 0].fidelity).read_text())
-    del record["sets"]
-    models.write(models.files["control", 0].fidelity, record)
-    with pytest.raises(UserError, match=r"control.fd has no 'sets'"):
+    models.change("fidelity", "control", sets=...)
+    with pytest.raises(UserError, match=r"control/fidelity.json has no 'sets'"):
         models.page()

@@ -1,6 +1,5 @@
 """The provenance record: what it holds, and what it must not hold."""
 
-import json
 import math
 import subprocess
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hybridflow.config.loading import parse_settings
+from hybridflow.io.records import read_record
 from hybridflow.report.provenance import (
     anonymise,
     collect_provenance,
@@ -50,7 +50,7 @@ def test_record_holds_what_is_needed_to_judge_a_run(tmp_path, repository):
     record = collect_provenance(parse_settings(config), config, benchmarks, checkpoints, repository)
     write_provenance(tmp_path / "out" / "provenance.json", record)
     text = (tmp_path / "out" / "provenance.json").read_text()
-    assert json.loads(text) == record
+    assert read_record(tmp_path / "out" / "provenance.json") == record
     assert record["experiment"] == "tiny"
     assert record["seeds"] == {"training": [3, 4], "sampling": 0, "likelihood": 0, "classifier": 0}
     assert record["rules"] == {"train baseline": {"s": 3725.4, "h:m:s": "1:02:05", "max_rss": 812.5}, "never ran": None}

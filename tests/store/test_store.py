@@ -214,7 +214,7 @@ def test_other_keys():
 
 def make(entry: Entry, suffixes=None) -> None:
     entry.root.mkdir(exist_ok=True)
-    for suffix in entry.suffixes if suffixes is None else suffixes:
+    for suffix in (*entry.suffixes, ".json") if suffixes is None else suffixes:
         entry.file(suffix).write_bytes(b"x")
 
 
@@ -231,16 +231,19 @@ def test_entries(tmp_path):
     entry = variant_entry(settings(), "hybrid", 3, "data", tmp_path)
     assert entry.name == "hybrid-seed3"
     assert entry.key == training_key(settings(), "hybrid", 3, "data")
-    assert [path.name for path in entry.files] == [f"hybrid-seed3-{entry.key}{s}" for s in (".safetensors", ".jsonl")]
+    assert [path.name for path in entry.files] == [
+        f"hybrid-seed3-{entry.key}{s}" for s in (".safetensors", ".jsonl", ".json")
+    ]
     assert not entry.stored
-    make(entry, [".safetensors"])
-    assert not entry.stored, "a checkpoint without its history is not complete"
+    make(entry, [".safetensors", ".jsonl"])
+    assert not entry.stored, "a result without its record was never finished"
     make(entry)
     assert entry.stored
     assert not entry.published
     track(entry, ".safetensors")
     assert not entry.published
     track(entry, ".jsonl")
+    track(entry, ".json")
     assert entry.published
 
 
@@ -279,6 +282,7 @@ def test_status_lines(tmp_path):
     entries = [Entry(name, f"k{name}", (".bin",), tmp_path) for name in "abc"]
     make(entries[0])
     track(entries[1], ".bin")
+    track(entries[1], ".json")
     assert status_lines(entries) == [
         "store: 1 of 3 results of this configuration are here",
         "  published but not pulled (`dvc pull` brings them): b-kb",
@@ -304,6 +308,7 @@ def test_status_lines(tmp_path):
 def test_a_damaged_dvc_file_is_named(tmp_path, change):
     entry = Entry("b", "kb", (".bin",), tmp_path / "my store")
     note = track(entry, ".bin")
+    track(entry, ".json")
     assert entry.published
     note.write_text(change(note.read_text()))
     assert not entry.published
@@ -351,7 +356,7 @@ def test_an_entry_is_made_by_one_process_at_a_time(tmp_path, capfd):
     for process in (first, second, third):
         process.join(20)
     assert (second.exitcode, third.exitcode) == (0, 0)
-    assert capfd.readouterr().err == f"process {first.pid} is making a (key); waiting for it\n"
+    assert capfd.readouterr().err == "another process is making a (key); waiting for it\n"
     with claim(entry):
         pass
 

@@ -6,9 +6,9 @@ import os
 import signal
 from typing import Any
 
-import numpy as np
 import pytest
 from process_groups import Group, launch, running, train_in_group, wait_for, workers_of
+from recorded import save_array
 from trainings import IMAGES, fork_server, job, resume_state, rows
 
 from hybridflow.training.state import Job
@@ -22,7 +22,7 @@ def context():
 @pytest.fixture
 def start(context, tmp_path):
     """Starts jobs that train on two devices, and ends what is left of them."""
-    np.save(tmp_path / "images.npy", IMAGES)
+    save_array(tmp_path / "images.npy", IMAGES)
     jobs = []
 
     def start(work: Job) -> Any:

@@ -9,8 +9,9 @@ from hybridflow.store import entries as hf_store
 from hybridflow.data.fingerprint import content_hash
 from hybridflow.data.inputs import check_inputs
 from hybridflow.runtime.devices import gpus_claimed
-from hybridflow.io.disk_errors import check_room
+from hybridflow.io.files import check_room
 from hybridflow.io.locks import claim_run
+from hybridflow.io.records import record_of
 
 try:
     SETTINGS = parse_settings(config)
@@ -67,6 +68,17 @@ def parent_checkpoint(wildcards):
     return [] if parent is None else f"{RESULTS}/{parent}/seed{wildcards.seed}/checkpoint.safetensors"
 
 
+def parent_record(wildcards):
+    """The record of the checkpoint a variant starts from, or nothing."""
+    parent = parent_checkpoint(wildcards)
+    return str(record_of(parent)) if parent else []
+
+
+def extractor_record(wildcards):
+    """The record of a feature extractor's weights, if they are trained here."""
+    return [] if wildcards.extractor == "inception" else rules.train_classifier.output.record
+
+
 def extractor_weights(wildcards):
     """The file that holds a feature extractor's weights."""
     if wildcards.extractor == "inception":
@@ -98,6 +110,11 @@ def sample_moments(wildcards):
 def reference_moments(wildcards):
     """Feature statistics of the dataset's images, for every distance that is switched on."""
     return [f"{RESULTS}/reference/{name}-{split}.npz" for name, split in REFERENCES if name in EXTRACTORS]
+
+
+def moments_records(wildcards):
+    """The records of all feature statistics."""
+    return [str(record_of(path)) for path in sample_moments(wildcards) + reference_moments(wildcards)]
 
 
 def variant_gpus(wildcards):

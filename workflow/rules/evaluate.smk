@@ -1,6 +1,8 @@
 rule evaluate_likelihood:
     input:
         checkpoint=rules.train_variant.output.checkpoint,
+        record=rules.train_variant.output.record,
+        manifest=rules.prepare_dataset.output.manifest,
         images=f"{DATASET}/{'test' if SETTINGS.evaluation.likelihood.split == 'test' else 'train'}.npy",
     output:
         summary=f"{SEED_FOLDER}/likelihood.json",
@@ -24,9 +26,10 @@ rule evaluate_likelihood:
 rule sample_images:
     input:
         checkpoint=rules.train_variant.output.checkpoint,
+        record=rules.train_variant.output.record,
     output:
         samples=f"{SEED_FOLDER}/samples.npy",
-        note=f"{SEED_FOLDER}/samples.json",
+        record=f"{SEED_FOLDER}/samples.json",
     log:
         f"{LOGS}/sample_images/{{variant}}-seed{{seed}}.log",
     benchmark:
@@ -46,7 +49,7 @@ rule sample_images:
 use rule sample_images as sample_repeat with:
     output:
         samples=temp(f"{SEED_FOLDER}/repeats/{{repeat}}/samples.npy"),  # only their features are needed
-        note=f"{SEED_FOLDER}/repeats/{{repeat}}/samples.json",
+        record=f"{SEED_FOLDER}/repeats/{{repeat}}/samples.json",
     log:
         f"{LOGS}/sample_repeat/{{variant}}-seed{{seed}}-{{repeat}}.log",
     benchmark:
@@ -56,9 +59,12 @@ use rule sample_images as sample_repeat with:
 rule measure_reference:
     input:
         images=f"{DATASET}/{{split}}.npy",
+        manifest=rules.prepare_dataset.output.manifest,
         weights=extractor_weights,
+        weights_record=extractor_record,
     output:
         moments=f"{RESULTS}/reference/{{extractor}}-{{split}}.npz",
+        record=f"{RESULTS}/reference/{{extractor}}-{{split}}.json",
     log:
         f"{LOGS}/measure_reference/{{extractor}}-{{split}}.log",
     benchmark:
@@ -79,9 +85,12 @@ rule measure_reference:
 rule measure_ruler:
     input:
         images=rules.prepare_dataset.output.test,
+        manifest=rules.prepare_dataset.output.manifest,
         classifier=rules.train_classifier.output.classifier,
+        classifier_record=rules.train_classifier.output.record,
         train=f"{RESULTS}/reference/cifar_classifier-train.npz",
         test=f"{RESULTS}/reference/cifar_classifier-test.npz",
+        records=[f"{RESULTS}/reference/cifar_classifier-{split}.json" for split in ("train", "test")],
     output:
         ruler=f"{RESULTS}/reference/ruler.json",
         rows=f"{RESULTS}/reference/ruler.csv",
@@ -104,10 +113,12 @@ rule measure_ruler:
 rule measure_samples:
     input:
         images=rules.sample_images.output.samples,
-        note=rules.sample_images.output.note,
+        note=rules.sample_images.output.record,
         weights=extractor_weights,
+        weights_record=extractor_record,
     output:
         moments=f"{SEED_FOLDER}/features/{{extractor}}.npz",
+        record=f"{SEED_FOLDER}/features/{{extractor}}.json",
     log:
         f"{LOGS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.log",
     benchmark:
@@ -127,10 +138,12 @@ rule measure_samples:
 use rule measure_samples as measure_repeat with:
     input:
         images=rules.sample_repeat.output.samples,
-        note=rules.sample_repeat.output.note,
+        note=rules.sample_repeat.output.record,
         weights=extractor_weights,
+        weights_record=extractor_record,
     output:
         moments=f"{SEED_FOLDER}/repeats/{{repeat}}/features/{{extractor}}.npz",
+        record=f"{SEED_FOLDER}/repeats/{{repeat}}/features/{{extractor}}.json",
     log:
         f"{LOGS}/measure_repeat/{{variant}}-seed{{seed}}-{{repeat}}-{{extractor}}.log",
     benchmark:
@@ -142,7 +155,9 @@ rule evaluate_fidelity:
         notes=sample_notes,
         samples=sample_moments,
         references=reference_moments,
+        records=moments_records,
         classifier=rules.train_classifier.output.classifier if "cifar_classifier" in EXTRACTORS else [],
+        classifier_record=rules.train_classifier.output.record if "cifar_classifier" in EXTRACTORS else [],
     output:
         summary=f"{SEED_FOLDER}/fidelity.json",
     log:

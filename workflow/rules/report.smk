@@ -22,7 +22,8 @@ rule build_table:
 
 rule draw_samples:
     input:
-        seed_files("samples.npy"),
+        samples=seed_files("samples.npy"),
+        records=seed_files("samples.json"),
     output:
         png=report(
             f"{RESULTS}/figures/samples.png",
@@ -60,7 +61,8 @@ rule draw_tradeoff:
 
 rule draw_training:
     input:
-        seed_files("training.jsonl"),
+        histories=seed_files("training.jsonl"),
+        records=seed_files("checkpoint.json"),
     output:
         png=report(
             f"{RESULTS}/figures/training.png",
@@ -84,6 +86,7 @@ rule build_details:
         fidelities=seed_files("fidelity.json"),
         checkpoints=seed_files("checkpoint.safetensors"),
         histories=seed_files("training.jsonl"),
+        records=seed_files("checkpoint.json"),
         ruler=rules.measure_ruler.output.rows if "cifar_classifier" in EXTRACTORS else [],
         provenance=f"{RESULTS}/provenance.json",
     output:
@@ -125,6 +128,7 @@ rule write_provenance:
         table=rules.build_table.output.csv,
         checkpoints=seed_files("checkpoint.safetensors"),
         histories=seed_files("training.jsonl"),
+        records=seed_files("checkpoint.json"),
     output:
         record=report(
             f"{RESULTS}/provenance.json",

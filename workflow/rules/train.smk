@@ -1,10 +1,13 @@
 rule train_variant:
     input:
         images=rules.prepare_dataset.output.train,
+        manifest=rules.prepare_dataset.output.manifest,
         parent=parent_checkpoint,
+        parent_record=parent_record,
     output:
         checkpoint=f"{SEED_FOLDER}/checkpoint.safetensors",
         history=f"{SEED_FOLDER}/training.jsonl",
+        record=f"{SEED_FOLDER}/checkpoint.json",
     log:
         f"{LOGS}/train_variant/{{variant}}-seed{{seed}}.log",
     benchmark:
@@ -26,10 +29,12 @@ rule train_variant:
 rule train_classifier:
     input:
         images=rules.prepare_dataset.output.train,
+        manifest=rules.prepare_dataset.output.manifest,
         test=rules.prepare_dataset.output.test,
         labels=rules.prepare_dataset.output.labels,
     output:
         classifier=f"{RESULTS}/reference/classifier.safetensors",
+        record=f"{RESULTS}/reference/classifier.json",
     log:
         f"{LOGS}/train_classifier.log",
     benchmark:

@@ -3,7 +3,7 @@
 from itertools import product
 from pathlib import Path
 
-from hybridflow.io.files import read_note
+from hybridflow.io.records import read_record
 from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
@@ -23,6 +23,6 @@ with workflow_job(snakemake) as settings:
         settings,
         {key: ModelFiles(*paths) for key, paths in zip(models, files, strict=True)},
         pd.read_csv(snakemake.input.ruler) if snakemake.input.ruler else None,
-        read_note(snakemake.input.provenance)["hardware"],
+        read_record(snakemake.input.provenance)["hardware"],
     )
     write_page(snakemake.output.html, Path(snakemake.output.md).read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from hybridflow.io.files import read_note
+from hybridflow.io.records import read_record
 from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
@@ -27,5 +27,5 @@ with workflow_job(snakemake) as settings:
         fidelities,
         settings.experiment,
         settings.small,
-        read_note(snakemake.input.ruler) if snakemake.input.ruler else None,
+        read_record(snakemake.input.ruler) if snakemake.input.ruler else None,
     )

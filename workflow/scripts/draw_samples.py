@@ -7,7 +7,7 @@ from hybridflow.jobs import workflow_job
 with workflow_job(snakemake) as settings:
     from hybridflow.report.figures.draw import draw_samples
 
-    samples = dict(zip(product(settings.variants, settings.seeds), snakemake.input, strict=True))
+    samples = dict(zip(product(settings.variants, settings.seeds), snakemake.input.samples, strict=True))
     panels = [
         (name, variant.adversarial_weight, samples[name, settings.seeds[0]])
         for name, variant in settings.variants.items()

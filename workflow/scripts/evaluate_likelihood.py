@@ -3,36 +3,34 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from hybridflow.io.files import write_note
+from hybridflow.io.records import read_record, record_of, write_record
 from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
+    from hybridflow.config.evaluation import LIKELIHOOD_VERSION
     from hybridflow.data.images import load_images, split_holdout
     from hybridflow.evaluation.likelihood import evaluate_likelihood, round_trip_error
-    from hybridflow.models.checkpoint import check_model, load_flow
+    from hybridflow.models.checkpoint import load_flow
+    from hybridflow.runtime.revision import code_revision
 
     likelihood = settings.evaluation.likelihood
-    check_model(Path(snakemake.input.checkpoint), snakemake.wildcards.variant, int(snakemake.wildcards.seed))
-    flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)
+    variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
+    checkpoint, bounds = Path(snakemake.input.checkpoint), Path(snakemake.output.bounds)
+    read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
+    flow, metadata = load_flow(checkpoint, device)
     images = load_images(snakemake.input.images)
     if likelihood.split == "holdout":
         _, images = split_holdout(images, settings.dataset.holdout)
-    label = f"likelihood {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
-    round_trip = round_trip_error(flow, images, likelihood, Path(snakemake.input.checkpoint))
-    measured = evaluate_likelihood(
-        flow,
-        images,
-        likelihood,
-        Path(snakemake.output.bounds),
-        device,
-        metadata["key"],
-        label,
-    )
+    round_trip = round_trip_error(flow, images, likelihood, checkpoint)
+    label = f"likelihood {variant} seed {seed}"
+    measured = evaluate_likelihood(flow, images, likelihood, bounds, device, metadata["key"], label)
     summary = {
         "checkpoint": metadata["key"],
         "split": likelihood.split,
         "importance_samples": likelihood.importance_samples,
         "seed": likelihood.seed,
+        "version": LIKELIHOOD_VERSION,
+        "revision": code_revision(),
         "round_trip_levels": round_trip,
     }
-    write_note(snakemake.output.summary, summary | asdict(measured))
+    write_record(snakemake.output.summary, summary | asdict(measured), [bounds])

@@ -1,6 +1,6 @@
 """Measures FD-CIFAR of the test images, of as many of them as a set of samples has, and of corrupted ones."""
 
-from hybridflow.io.files import write_note
+from hybridflow.io.records import write_record
 from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
@@ -22,4 +22,4 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     if count < len(images):
         rows.insert(1, ("test images, as many as a set of samples", count, train.count, floor))
     write_csv(snakemake.output.rows, pd.DataFrame(rows, columns=list(RULER_COLUMNS)))
-    write_note(snakemake.output.ruler, ruler)
+    write_record(snakemake.output.ruler, ruler)

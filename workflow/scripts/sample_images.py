@@ -2,21 +2,27 @@
 
 from pathlib import Path
 
-from hybridflow.io.files import write_note
+from hybridflow.io.records import read_record, record_of, write_record
 from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
+    from hybridflow.config.evaluation import SAMPLING_VERSION
     from hybridflow.evaluation.sampling import sample_to_file
-    from hybridflow.models.checkpoint import check_model, load_flow
+    from hybridflow.models.checkpoint import load_flow
+    from hybridflow.runtime.revision import code_revision
 
-    check_model(Path(snakemake.input.checkpoint), snakemake.wildcards.variant, int(snakemake.wildcards.seed))
-    flow, metadata = load_flow(Path(snakemake.input.checkpoint), device)
+    variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
+    checkpoint = Path(snakemake.input.checkpoint)
+    read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
+    flow, metadata = load_flow(checkpoint, device)
     repeat = int(snakemake.wildcards.get("repeat", 0))
-    label = f"sample {snakemake.wildcards.variant} seed {snakemake.wildcards.seed}"
-    note = {"checkpoint": metadata["key"], "sampling": settings.sampling.identity()}
+    label = f"sample {variant} seed {seed}"
+    record = {"checkpoint": metadata["key"], "sampling": settings.sampling.identity()}
     if repeat > 0:
         label += f" repeat {repeat}"
-        note["repeat"] = repeat
+        record["repeat"] = repeat
     samples = Path(snakemake.output.samples)
-    note["sha256"] = sample_to_file(flow, settings.sampling, samples, device, metadata["key"], label, repeat)
-    write_note(snakemake.output.note, note)
+    sample_to_file(flow, settings.sampling, samples, device, metadata["key"], label, repeat)
+    write_record(
+        snakemake.output.record, record | {"version": SAMPLING_VERSION, "revision": code_revision()}, [samples]
+    )

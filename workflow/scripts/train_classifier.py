@@ -1,16 +1,15 @@
 """Trains the classifier behind FD-CIFAR unless the store holds it."""
 
 import sys
+from pathlib import Path
 
-from hybridflow.io.files import place
-from hybridflow.io.repair import repair_hint
+from hybridflow.io.records import copy_result
 from hybridflow.jobs import job_device, workflow_job
-from hybridflow.runtime.errors import UserError
 from hybridflow.store.entries import claim, classifier_entry
 
 with workflow_job(snakemake) as settings:
     from hybridflow.data.images import load_images, load_labels
-    from hybridflow.evaluation.extractors.cifar_classifier import load_classifier, save_classifier
+    from hybridflow.evaluation.extractors.cifar_classifier import save_classifier
     from hybridflow.training.classifier import train_classifier
     from hybridflow.training.resume import ResumeState
 
@@ -21,6 +20,7 @@ with workflow_job(snakemake) as settings:
         if entry.stored:
             print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
         else:
+            entry.record.unlink(missing_ok=True)  # it must not speak for a file that is written now
             with job_device(snakemake, snakemake.params.device) as device:
                 state, accuracy = train_classifier(
                     load_images(snakemake.input.images),
@@ -33,11 +33,8 @@ with workflow_job(snakemake) as settings:
                     "train classifier",
                     resume,
                 )
-            save_classifier(stored, state, classifier, accuracy)
+            save_classifier(stored, state, classifier, accuracy, entry.key)
         resume.remove()
-    description = load_classifier(stored, "cpu")[1]
-    if description["settings"] != classifier.key_values():
-        raise UserError(f"{stored} holds a classifier that was trained with other settings; {repair_hint(stored)}.")
-    accuracy = description["accuracy"]
+    names = {stored.name: Path(snakemake.output.classifier).name}
+    accuracy = copy_result(entry.record, snakemake.output.record, names, key=entry.key)["accuracy"]
     print(f"classifier: {100 * accuracy['test']:.1f} % accuracy on the test split", file=sys.stderr)
-    place(stored, snakemake.output.classifier)

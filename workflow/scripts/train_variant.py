@@ -3,15 +3,13 @@
 import sys
 from pathlib import Path
 
-from hybridflow.io.files import place
+from hybridflow.io.records import copy_result, read_record, record_of
 from hybridflow.jobs import several_devices, workflow_job
 from hybridflow.store.entries import claim, variant_entry
 
 variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.models.checkpoint import check_content, check_key, read_metadata
-    from hybridflow.report.histories import read_whole_history
     from hybridflow.training.processes import train_on
     from hybridflow.training.resume import ResumeState
     from hybridflow.training.state import Job
@@ -24,7 +22,8 @@ with workflow_job(snakemake) as settings:
             parent = settings.variants[variant].init_from
             if parent is not None:
                 parent_key = variant_entry(settings, parent, seed, snakemake.params.dataset).key
-                check_key(Path(snakemake.input.parent), parent_key)
+                read_record(record_of(snakemake.input.parent), key=parent_key)
+            entry.record.unlink(missing_ok=True)  # it must not speak for files that are written now
             job = Job(
                 variant=settings.variants[variant],
                 seed=seed,
@@ -43,9 +42,12 @@ with workflow_job(snakemake) as settings:
                 train_on(
                     job, Path(snakemake.input.images), settings.dataset.holdout, devices, threads, settings.extensions
                 )
-        check_key(entry.file(".safetensors"), entry.key)
-        check_content(entry.file(".safetensors"))
-        read_whole_history(entry.file(".jsonl"), read_metadata(entry.file(".safetensors")))
+        read_record(entry.record, key=entry.key)
         ResumeState(entry.file(".resume"), entry.key).remove()
-    place(entry.file(".safetensors"), snakemake.output.checkpoint)
-    place(entry.file(".jsonl"), snakemake.output.history)
+    names = (snakemake.output.checkpoint, snakemake.output.history)
+    copy_result(
+        entry.record,
+        snakemake.output.record,
+        {entry.file(suffix).name: Path(name).name for suffix, name in zip(entry.suffixes, names, strict=True)},
+        key=entry.key,
+    )

@@ -6,9 +6,9 @@ from pathlib import Path
 from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.io.hashing import sha256_file
-    from hybridflow.models.checkpoint import check_model, read_metadata
-    from hybridflow.report.histories import read_whole_history
+    from hybridflow.io.records import read_record, record_of
+    from hybridflow.models.checkpoint import read_metadata
+    from hybridflow.report.histories import read_history
     from hybridflow.report.provenance import collect_provenance, write_provenance
 
     folder = Path(snakemake.params.benchmarks)
@@ -20,12 +20,12 @@ with workflow_job(snakemake) as settings:
         snakemake.input.histories,
         strict=True,
     ):
-        check_model(Path(path), *model)
-        metadata = read_metadata(Path(path))
-        checkpoints[model] = metadata | {
-            "sha256": sha256_file(path),
+        variant, seed = model
+        record = read_record(record_of(path), variant=variant, seed=seed)
+        checkpoints[model] = read_metadata(Path(path)) | {
+            "sha256": record["files"][Path(path).name],
             # A checkpoint from the store costs its rule seconds; this is what its training took.
-            "training_seconds": float(read_whole_history(history, metadata)["seconds"].iloc[-1]),
+            "training_seconds": float(read_history(history)["seconds"].iloc[-1]),
         }
     write_provenance(
         snakemake.output.record,

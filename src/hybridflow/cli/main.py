@@ -7,7 +7,7 @@ import math
 import sys
 from pathlib import Path
 
-from hybridflow.io.disk_errors import disk_error
+from hybridflow.io.files import write_error
 from hybridflow.jobs import out_of_memory
 from hybridflow.runtime.errors import UserError
 
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except Exception as error:
-        message = error if isinstance(error, UserError) else out_of_memory(error, "hybridflow") or disk_error(error)
+        message = error if isinstance(error, UserError) else out_of_memory(error, "hybridflow") or write_error(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hybridflow.io.records import read_record
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.entries import Entry
 
@@ -35,7 +36,7 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     if not stored:
         raise UserError("publish: none of this configuration's results is in store/; run the workflow first.")
     for entry in stored:
-        _check(entry)
+        read_record(entry.record, key=entry.key)  # what is damaged must not replace what others have
     target = remote or _default_remote()
     for entry in stored:
         for path in entry.files:
@@ -53,28 +54,6 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     print("to share them, commit:")
     print(f"  git add {shlex.join([*map(str, notes), *([folder] if folder else [])])}")
     return notes
-
-
-def _check(entry: Entry) -> None:
-    """Reads all of a result, as its users will: what is damaged must not replace what others have.
-
-    Raises:
-        UserError: it is damaged, or another one than its name says.
-    """
-    from hybridflow.evaluation.extractors.cifar_classifier import load_classifier
-    from hybridflow.evaluation.metrics.frechet import load_moments
-    from hybridflow.models.checkpoint import check_content, check_key, read_metadata
-    from hybridflow.report.histories import read_whole_history
-
-    path = entry.files[0]
-    if path.suffix == ".npz":
-        load_moments(path)
-    elif entry.name == "classifier":
-        load_classifier(path, "cpu")
-    else:
-        check_key(path, entry.key)
-        check_content(path)
-        read_whole_history(entry.file(".jsonl"), read_metadata(path))
 
 
 def _default_remote() -> str:

@@ -1,36 +1,31 @@
-"""Loading arrays of images and labels, and comparing them with the hash that stands beside them."""
+"""Loading arrays of images and labels, after comparing them with their records."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hybridflow.io.arrays import read_array
-from hybridflow.io.content_hash import array_sha256
-from hybridflow.io.files import read_note
+from hybridflow.io.records import read_record, record_of
 from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
+
+DATASET_ARRAYS = ("train", "test", "train_labels", "test_labels")
+"""Names of the prepared dataset's arrays, which ``manifest.json`` speaks for."""
 
 
 def load_images(path: str | Path) -> np.ndarray:
     """The images of a .npy file, memory-mapped read-only: uint8 (N, 3, 32, 32), C order, N >= 1.
 
-    They are compared with the SHA-256 in ``manifest.json`` (the dataset's arrays) or in a ``.json`` of the same name
-    (samples) beside the file, if there is one.
-
     Raises:
-        UserError: the file is missing, damaged or something else.
+        UserError: the file is missing, damaged, exchanged or something else.
     """
     images = _load(path)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (3, 32, 32) or len(images) == 0:
         raise _wrong(path, images, "uint8 (N, 3, 32, 32)")
     if not images.flags.c_contiguous:
-        raise UserError(
-            f"{path} is in Fortran order, but images must be in C order; delete it and prepare the data again."
-        )
-    check_array(path, images)
+        raise UserError(f"{path} is in Fortran order, but images must be in C order; {repair_hint(path)}.")
     return images
 
 
@@ -43,7 +38,6 @@ def load_labels(path: str | Path) -> np.ndarray:
     labels = _load(path)
     if labels.dtype != np.int64 or labels.ndim != 1:
         raise _wrong(path, labels, "int64 (N,)")
-    check_array(path, labels)
     return labels
 
 
@@ -64,54 +58,24 @@ def split_holdout(images: np.ndarray, holdout: int) -> tuple[np.ndarray, np.ndar
     return images[:kept], images[kept:]
 
 
-def check_array(path: str | Path, array: np.ndarray) -> None:
-    """Compares an array with the hash beside its file, if there is one.
+def check_array(path: str | Path) -> None:
+    """Compares an array's file with its record: ``manifest.json`` for the dataset's arrays, else one of its own name.
 
     Raises:
-        UserError: they differ, or the note with the hash is damaged.
-    """
-    expected = recorded_sha256(path)
-    if expected is not None and array_sha256(array) != expected:
-        raise UserError(f"{path} is damaged (its values do not have the SHA-256 {expected}); {repair_hint(path)}.")
-
-
-def recorded_sha256(path: str | Path) -> str | None:
-    """The SHA-256 of an array's bytes that stands beside its file, or None.
-
-    Raises:
-        UserError: the note with the hash is damaged.
+        UserError: the file is not what was written, or one of the two is missing.
     """
     path = Path(path)
-    for note, keys in (
-        (path.with_suffix(".json"), ("sha256",)),
-        (path.with_suffix(".json"), ("bounds_sha256",)),
-        (path.with_name("manifest.json"), ("arrays", path.stem, "sha256")),
-    ):
-        if note.exists():
-            value: Any = read_note(note)
-            try:
-                for key in keys:
-                    value = value.get(key, {})
-            except AttributeError:
-                raise UserError(
-                    f"{note} is damaged (it is not a note about {path.name}); {repair_hint(note)}."
-                ) from None
-            if isinstance(value, str):
-                return value
-    return None
+    record = path.with_name("manifest.json") if path.stem in DATASET_ARRAYS else record_of(path)
+    read_record(record, [path.name])
 
 
 def _load(path: str | Path) -> np.ndarray:
-    advice = "delete it and prepare the data again"
+    check_array(path)
     try:
         return read_array(path, mapped=True)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; prepare the data first.") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as an array ({error}); {advice}.") from None
+        raise UserError(f"{path} cannot be read as an array ({error}); {repair_hint(path)}.") from None
 
 
 def _wrong(path: str | Path, array: np.ndarray, expected: str) -> UserError:
-    return UserError(
-        f"{path} holds {array.dtype} {array.shape}, but {expected} is expected; delete it and prepare the data again."
-    )
+    return UserError(f"{path} holds {array.dtype} {array.shape}, but {expected} is expected; {repair_hint(path)}.")

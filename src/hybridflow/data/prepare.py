@@ -17,7 +17,8 @@ from hybridflow.data.cifar10.layout import CIFAR10, SPLITS, Cifar10Layout
 from hybridflow.data.folder import read_image
 from hybridflow.data.listing import list_images
 from hybridflow.io.arrays import ArrayWriter
-from hybridflow.io.files import atomic_path, write_note
+from hybridflow.io.files import atomic_path
+from hybridflow.io.records import read_record, write_record
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import Progress
 
@@ -40,8 +41,8 @@ def prepare_dataset(
         layout: CIFAR-10's counts and hashes (tests give others).
 
     Returns:
-        The manifest: ``source``, ``origin`` and for every array ``shape``, ``dtype`` and ``sha256``
-        of its raw bytes.
+        The manifest: ``source``, ``origin``, and ``arrays`` and ``files``, which say the ``shape`` and ``dtype`` of
+        every array and the SHA-256 of its file.
 
     Raises:
         UserError: the images cannot be had, are damaged or are not what they should be.
@@ -56,14 +57,15 @@ def prepare_dataset(
         else:
             where = str(settings.folder)
             arrays = _write_folder(Path(where).expanduser(), directory)
-        manifest = {"source": settings.source, "origin": where, "arrays": arrays}
-        write_note(directory / "manifest.json", manifest)
+        manifest = directory / "manifest.json"
+        values = {"source": settings.source, "origin": where, "arrays": arrays}
+        write_record(manifest, values, [directory / f"{name}.npy" for name in arrays])
     except OSError as error:
         raise UserError(
             f"Cannot write the dataset to {error.filename or directory}: {error.strerror or error}; "
             "free some space or correct the permissions."
         ) from None
-    return manifest
+    return read_record(manifest, ())
 
 
 def _write_cifar10(archive: Path, directory: Path, layout: Cifar10Layout) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def _write_cifar10(archive: Path, directory: Path, layout: Cifar10Layout) -> dic
                 progress.update(0 if part.images is None else len(part.images))
         arrays = _describe(writers)
         for split, expected in layout.hashes.items():
-            found = arrays[split]["sha256"]
+            found = writers[split].sha256()
             if found != expected:
                 raise unusable(archive, f"its {split} images have SHA-256 {found} instead of CIFAR-10's {expected}")
         (directory / "manifest.json").unlink(missing_ok=True)  # the old one must not speak for new arrays
@@ -120,7 +122,4 @@ def _store(writers: dict[str, ArrayWriter], part: Part) -> None:
 
 
 def _describe(writers: dict[str, ArrayWriter]) -> dict[str, Any]:
-    return {
-        name: {"shape": list(writer.shape), "dtype": writer.dtype.name, "sha256": writer.sha256()}
-        for name, writer in writers.items()
-    }
+    return {name: {"shape": list(writer.shape), "dtype": writer.dtype.name} for name, writer in writers.items()}

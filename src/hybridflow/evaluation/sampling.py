@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from hybridflow.config.evaluation import SamplingSettings
+from hybridflow.io.arrays import ResumableArray
 from hybridflow.io.files import atomic_path
-from hybridflow.io.resumable_array import GrowingArray
 from hybridflow.models.generators.base import Flow
 from hybridflow.models.transforms.dequantization import quantise
 from hybridflow.runtime.progress import Progress
@@ -57,29 +57,26 @@ def sample_to_file(
     key: str,
     label: str = "sample",
     repeat: int = 0,
-) -> str:
+) -> None:
     """Draws a set of ``settings.images`` images into a ``.npy`` file, (N, C, H, W) uint8.
 
-    Finished batches survive a kill (:class:`hybridflow.io.resumable_array.GrowingArray`).
+    Finished batches survive a kill (:class:`hybridflow.io.arrays.ResumableArray`).
 
     Args:
         flow: in evaluation mode, on ``device``.
         key: identifies the flow's weights; batches of another flow are not continued.
         repeat: number of the set, from 0.
-
-    Returns:
-        SHA-256 of the images' bytes.
     """
     seed = set_seed(settings.seed, repeat)
     identity = {"key": key, "settings": settings.identity() | {"seed": seed}}
-    growing = GrowingArray(path, (settings.images, *flow.image_shape), np.uint8, identity)
-    with Progress(settings.images, label, " images", initial=growing.done, shared=True) as progress:
+    array = ResumableArray(path, (settings.images, *flow.image_shape), np.uint8, identity)
+    with Progress(settings.images, label, " images", initial=array.done, shared=True) as progress:
         # Batches begin at multiples of the batch size, so that a resumed run decodes the same batches.
-        for start in range(growing.done, settings.images, settings.batch_size):
+        for start in range(array.done, settings.images, settings.batch_size):
             indices = range(start, min(start + settings.batch_size, settings.images))
-            growing.append(sample_images(flow, indices, seed, settings.temperature, device))
+            array.append(sample_images(flow, indices, seed, settings.temperature, device))
             progress.update(len(indices))
-    return growing.finish()
+    array.finish()
 
 
 def image_grid(y: Tensor | np.ndarray, columns: int) -> np.ndarray:

@@ -1,35 +1,83 @@
-"""Atomic writes."""
+"""Atomic writes, and what a disk that refuses one is called in words."""
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
-from hybridflow.io.disk_errors import writing
-from hybridflow.io.hashing import sha256_json
-from hybridflow.io.repair import repair_hint
-from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.errors import UserError, WriteError
 
-NOTE_HASH = "content_sha256"
-"""Name of the entry that a JSON file about measurements ends with."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""Error numbers by which a disk refuses a write; any other error is not the disk's."""
 
 
 @contextmanager
-def atomic_path(path: str | Path, previous: Path | None = None) -> Iterator[Path]:
+def writing(path: str | Path) -> Iterator[None]:
+    """Turns what the disk refuses within the block into a sentence that names ``path``.
+
+    Raises:
+        WriteError: instead of an exception that an error of the disk caused. Any other passes.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        refused = write_error(error, path)
+        if refused is None:
+            raise
+        raise refused from None
+
+
+def write_error(error: BaseException | None, path: str | Path | None = None) -> WriteError | None:
+    """The sentence for an exception that is an error of the disk, or that arose from one; None for any other.
+
+    A writer that closes its file after the disk refused it often fails again, with another exception.
+
+    Args:
+        path: what was to be written; without it, what the exception names.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in REFUSED:
+            advice = "free some space" if error.errno in FULL else "make it writable"
+            file = path or error.filename or "a file"
+            return WriteError(
+                f"cannot write {file}: {os.strerror(error.errno)}; {advice} and run the same command again."
+            )
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def check_room(folder: str | Path, size: int = 1 << 16) -> None:
+    """Makes sure that a folder, or the one it would be in, takes a file of ``size`` bytes.
+
+    Raises:
+        WriteError: it does not.
+    """
+    folder = Path(folder).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    with writing(folder), TemporaryFile(dir=folder, buffering=0) as file:
+        file.write(bytes(size))
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` that takes its place when the block succeeds.
 
     A reader sees the old content or the new, never a half-written file, whatever kills the writer:
     the content is flushed to disk before the rename, and the folder after it. On an exception the temporary file is
     removed.
-
-    Args:
-        previous: a name in the same folder that the old content is kept under, or None.
 
     Raises:
         WriteError: the disk is full, read-only or failing; ``path`` is as it was.
@@ -43,13 +91,10 @@ def atomic_path(path: str | Path, previous: Path | None = None) -> Iterator[Path
             with temporary.open("rb+") as handle:
                 os.fchmod(handle.fileno(), 0o666 & ~_umask())  # some writers make files only their owner can read
                 os.fsync(handle.fileno())
-            old = _second_name(path, previous) if previous is not None and path.exists() else None
             temporary.replace(path)
-            if old is not None:
-                old.replace(previous)
             sync_folder(path.parent)
         finally:
-            with suppress(OSError):  # on a read-only disk there is none, and asking is refused
+            with suppress(OSError):  # on a read-only disk there is none, and removing it is refused
                 temporary.unlink()
 
 
@@ -57,18 +102,6 @@ def remove_partial(path: Path) -> None:
     """Removes the temporary files that killed writers of ``path`` left; nobody may be writing it."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         leftover.unlink(missing_ok=True)
-
-
-def _second_name(path: Path, previous: Path) -> Path | None:
-    """Another name of ``path``'s content that becomes ``previous`` later, so that ``path`` is there all the time."""
-    name = previous.with_name(f".{previous.name}.{os.getpid()}.partial")
-    name.unlink(missing_ok=True)
-    try:
-        os.link(path, name)
-    except OSError:  # a file system without hard links
-        path.replace(previous)
-        return None
-    return name
 
 
 def sync_folder(folder: Path) -> None:
@@ -104,31 +137,7 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def write_note(path: str | Path, value: Mapping[str, Any]) -> None:
-    """Writes a JSON object with a hash of its other entries, atomically (:func:`read_note`)."""
-    write_json(path, {**value, NOTE_HASH: sha256_json(value)})
-
-
-def read_note(path: str | Path) -> dict[str, Any]:
-    """Reads a JSON object, without the hash that :func:`write_note` gave it. An earlier version wrote none.
-
-    Raises:
-        UserError: the file is missing, is no JSON object, or is not what was written.
-    """
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the workflow again.") from None
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged (it is not a JSON object); {repair_hint(path)}.")
-    if value.pop(NOTE_HASH, None) not in (None, sha256_json(value)):
-        raise UserError(f"{path} is damaged (its values are not what was written); {repair_hint(path)}.")
-    return value
-
-
-def place(source: str | Path, target: str | Path) -> None:
+def copy_into_place(source: str | Path, target: str | Path) -> None:
     """Copies ``source`` to ``target`` atomically, with a fresh modification time.
 
     A copy and not a link: the store's files may be links into a DVC cache, which nothing may touch.

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from hybridflow.io.disk_errors import writing
+from hybridflow.io.files import writing
 from hybridflow.runtime.errors import UserError
 
 _held: list[FileLock] = []  # until this process ends
 
 
 @contextmanager
-def alone(path: Path, what: str) -> Iterator[None]:
+def exclusive_lock(path: Path, what: str) -> Iterator[None]:
     """Lets one process at a time into the block; the others wait, and say so on standard error.
 
     Args:
@@ -32,7 +32,7 @@ def alone(path: Path, what: str) -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            print(f"{_holder(path)} {what}; waiting for it", file=sys.stderr, flush=True)
+            print(f"another process {what}; waiting for it", file=sys.stderr, flush=True)
             lock.acquire()
     try:
         yield
@@ -56,20 +56,7 @@ def claim_run(experiment: str, folder: Path = Path(".snakemake")) -> None:
             lock.acquire(blocking=False)
     except Timeout:
         raise UserError(
-            f"another snakemake ({_holder(path)}) is making results/{experiment} in this folder; wait until it has "
-            "ended, or stop it, and run the command again."
+            f"another snakemake is making results/{experiment} in this folder; wait until it has ended, or stop it, "
+            "and run the command again."
         ) from None
     _held.append(lock)
-
-
-def _holder(path: Path) -> str:
-    """Which process holds a lock file, as far as this system tells."""
-    try:
-        inode = str(path.stat().st_ino)
-        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            fields = line.split()
-            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode and int(fields[4]) > 0:
-                return f"process {fields[4]}"
-    except (OSError, ValueError, IndexError):
-        pass
-    return "another process"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hybridflow.io.files import read_json, write_json
+from hybridflow.io.files import copy_into_place, read_json, write_json
 from hybridflow.io.hashing import sha256_file, sha256_json
 from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
@@ -21,7 +21,7 @@ OWN_HASH = "record_sha256"
 
 
 def record_of(path: str | Path) -> Path:
-    """Where the record of a file stands: ``samples.npy`` has ``samples.json``."""
+    """Where the record of a file is: ``samples.npy`` has ``samples.json``."""
     return Path(path).with_suffix(".json")
 
 
@@ -36,13 +36,16 @@ def write_record(path: str | Path, values: Mapping[str, Any], files: Iterable[st
     Raises:
         ValueError: a number is not finite.
     """
-    hashes = {Path(file).name: sha256_file(file) for file in files}
+    _write(path, values, {Path(file).name: sha256_file(file) for file in files})
+
+
+def _write(path: str | Path, values: Mapping[str, Any], hashes: dict[str, str]) -> None:
     content = {**values, "files": hashes} if hashes else dict(values)
     write_json(path, {**content, OWN_HASH: sha256_json(content)})
 
 
 def read_record(path: str | Path, files: Iterable[str] | None = None, **expected: Any) -> dict[str, Any]:
-    """Reads a record and compares it with its own hash, with its files, and with what the caller expects.
+    """Reads a record and compares it with its own hash, with what the caller expects, and with its files.
 
     Args:
         path: the record.
@@ -50,20 +53,28 @@ def read_record(path: str | Path, files: Iterable[str] | None = None, **expected
         expected: values that it must have, say ``key="5bcc8062a8a1"``.
 
     Returns:
-        The values, ``files`` among them if it speaks for any.
+        The values, ``files`` (name: SHA-256) among them if it speaks for any.
 
     Raises:
-        UserError: record or file is missing, damaged, or is not what is expected; says how to mend it.
+        UserError: record or file is missing, damaged, or is not what is expected; says how to repair it.
     """
     path = Path(path)
     try:
         values = read_json(path)
+        sound = isinstance(values, dict) and values.pop(OWN_HASH, None) == sha256_json(values)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the workflow again.") from None
+        raise UserError(f"{path} is missing; {repair_hint(path, missing=True)}.") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; {repair_hint(path)}.") from None
     except ValueError:
-        values = None
-    if not isinstance(values, dict) or values.pop(OWN_HASH, None) != sha256_json(values):
+        sound = False
+    if not sound:
         raise UserError(f"{path} is damaged; {repair_hint(path)}.")
+    for name, value in expected.items():
+        if values.get(name) != value:
+            raise UserError(
+                f"{path} describes {name} {values.get(name)!r}, but {value!r} is needed; {repair_hint(path)}."
+            )
     hashes = values.get("files", {})
     for name in hashes if files is None else files:
         file = path.with_name(name)
@@ -73,9 +84,26 @@ def read_record(path: str | Path, files: Iterable[str] | None = None, **expected
             raise UserError(
                 f"{file} is damaged or was exchanged: {path} describes another content; {repair_hint(file)}."
             )
-    for name, value in expected.items():
-        if values.get(name) != value:
-            raise UserError(
-                f"{path} describes {name} {values.get(name)!r}, but {value!r} is needed; {repair_hint(path)}."
-            )
+    return values
+
+
+def copy_result(source: str | Path, target: str | Path, names: Mapping[str, str], **expected: Any) -> dict[str, Any]:
+    """Copies a result to other names: the files first, then its record.
+
+    Args:
+        source, target: the record, and its copy.
+        names: new name of each of its files, by the old one.
+        expected: values that the record must have.
+
+    Returns:
+        The record's values.
+
+    Raises:
+        UserError: as :func:`read_record`.
+    """
+    source, target = Path(source), Path(target)
+    values = read_record(source, names, **expected)
+    for old, new in names.items():
+        copy_into_place(source.with_name(old), target.with_name(new))
+    _write(target, values, {new: values["files"][old] for old, new in names.items()})
     return values

@@ -8,8 +8,9 @@ from typing import Any
 
 from hybridflow.config.experiment import Settings
 from hybridflow.data.cifar10.layout import CIFAR10
+from hybridflow.io.records import read_record
 from hybridflow.io.repair import repair_hint
-from hybridflow.report.results import Key, read_record
+from hybridflow.report.results import Key
 from hybridflow.runtime.errors import UserError
 
 
@@ -29,7 +30,7 @@ def check_asked(
     """
     for files, asked in ((likelihoods, _likelihood(settings)), (fidelities, _fidelity(settings))):
         for model, path in files.items():
-            found = read_record(path)
+            found = read_record(path, ())
             for name, value in (asked | {"checkpoint": checkpoints[model]}).items():
                 if name in found and found[name] != value:
                     raise UserError(

@@ -12,8 +12,8 @@ import numpy as np
 
 from hybridflow.data.images import check_array
 from hybridflow.io.arrays import read_array
-from hybridflow.io.files import read_json
 from hybridflow.io.hashing import sha256_file
+from hybridflow.io.records import read_record
 from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 
@@ -114,7 +114,7 @@ def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
             report = found.differ if name == "key" else found.note
             report(f"{model}: checkpoint: {_unequal(name, ours, theirs)}")
         for name, numbers in PER_MODEL.items():
-            values = [_json(folder / model / name) for folder in (a, b)]
+            values = [read_record(folder / model / name, ()) for folder in (a, b)]
             for key in PROTOCOL:
                 if key in values[0] and key in values[1] and values[0][key] != values[1][key]:
                     found.differ(f"{model}/{name}: {_unequal(key, values[0][key], values[1][key])}")
@@ -165,11 +165,11 @@ def _how_far(a: Path, b: Path) -> str:
     """The share of differing values of two arrays, and the largest difference, in words."""
     arrays = []
     for path in (a, b):
+        check_array(path)
         try:
             arrays.append(read_array(path, mapped=True))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read as an array ({error}); {repair_hint(path)}.") from None
-        check_array(path, arrays[-1])
     if arrays[0].shape != arrays[1].shape:
         return f" (shapes {arrays[0].shape} and {arrays[1].shape})"
     share, largest = 0.0, 0.0
@@ -186,24 +186,8 @@ def _record(folder: Path) -> dict[str, Any]:
             f"{folder} is not a folder of finished results: it has no provenance.json; name results/<experiment> and "
             "run the workflow to its end."
         )
-    record = _json(folder / "provenance.json")
-    checkpoints = record.get("checkpoints", {})
-    if not isinstance(checkpoints, dict) or not all(isinstance(value, dict) for value in checkpoints.values()):
-        path = folder / "provenance.json"
-        raise UserError(f"{path} is damaged (its checkpoints are no mappings); {repair_hint(path)}.")
+    record = read_record(folder / "provenance.json")
     return record
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; run the workflow to its end.") from None
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged (it is not a JSON object); {repair_hint(path)}.")
-    return content
 
 
 def _leaves(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from hybridflow.config.experiment import Settings
 from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
-from hybridflow.io.files import read_note, write_text
-from hybridflow.models.checkpoint import read_metadata
+from hybridflow.io.files import write_text
+from hybridflow.io.records import read_record, record_of
 from hybridflow.report.results import Key, Protocol, read_measurements
 from hybridflow.report.tables.classes import class_shares, class_table
 from hybridflow.report.tables.costs import cost_table, describe_machine
@@ -90,9 +90,9 @@ def _check_checkpoints(models: Mapping[Key, ModelFiles]) -> None:
     """Makes sure that numbers and weights belong together, and that all models know the same dataset."""
     first: tuple[str | Path, str] | None = None
     for measured in models.values():
-        metadata = read_metadata(Path(measured.checkpoint))
+        metadata = read_record(record_of(measured.checkpoint))
         # read_measurements has made sure that likelihood.json and fidelity.json name the same checkpoint.
-        key = read_note(measured.likelihood)["checkpoint"]
+        key = read_record(measured.likelihood, ())["checkpoint"]
         if metadata["key"] != key:
             raise UserError(
                 f"details: {measured.likelihood} was measured on checkpoint {key}, but {measured.checkpoint} is "

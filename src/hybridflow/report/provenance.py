@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridflow.config.experiment import Settings
-from hybridflow.io.files import write_json
+from hybridflow.io.records import write_record
 from hybridflow.runtime.errors import UserError
 
 PACKAGE = "hybridflow"
@@ -74,8 +74,8 @@ def collect_provenance(
 
 
 def write_provenance(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Writes the record as JSON, atomically."""
-    write_json(path, dict(record))
+    """Writes the record (:mod:`hybridflow.io.records`)."""
+    write_record(path, record)
 
 
 def read_benchmark(path: str | Path) -> dict[str, Any]:

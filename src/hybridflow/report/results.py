@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridflow.io.files import NOTE_HASH, read_json, read_note
+from hybridflow.io.records import read_record
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import INCEPTION_SHA256
 
@@ -129,34 +128,16 @@ def read_measurements(
     )
 
 
-def read_record(path: str | Path) -> dict[str, Any]:
-    """The values of a ``likelihood.json`` or ``fidelity.json``.
-
-    Raises:
-        UserError: the file is missing or malformed.
-    """
-    return _Record(path).values
-
-
 def _bound_names() -> list[str]:
     return ["elbo_bpd", "elbo_bpd_se", "iwbo_bpd", "iwbo_bpd_se"]
 
 
 class _Record:
-    """A JSON file whose values are fetched by name, with a sentence when one is missing or not usable."""
+    """A record whose values are fetched by name, with a sentence when one is missing or not usable."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            self.values: Any = read_json(self.path)
-        except OSError as error:
-            raise UserError(f"table: cannot read {self.path}: {error.strerror}; run its evaluation again.") from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise UserError(f"table: {self.path} is not valid JSON; delete it and run its evaluation again.") from None
-        if not isinstance(self.values, dict):
-            raise UserError(f"table: {self.path} must hold a JSON object; delete it and run its evaluation again.")
-        if NOTE_HASH in self.values:
-            self.values = read_note(self.path)
+        self.values = read_record(path, ())
 
     def get(self, name: str) -> Any:
         if name not in self.values:

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something the user can mend.
+    """Something the user can repair.
 
     The message is one sentence that says what is wrong, where, and what to do about it.
     Commands and workflow jobs print it as ``error: ...`` and exit with status 1.

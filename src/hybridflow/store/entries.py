@@ -1,8 +1,8 @@
 """The keyed store of expensive results: trained weights and reference statistics.
 
-``store/{name}-{key}{suffix}``: the workflow makes an entry only when it is absent, then copies it to where
-its rule's output is expected. DVC tracks every file of it on its own (``{file}.dvc``). The environment variable
-HYBRIDFLOW_STORE names another folder than ``store``.
+``store/{name}-{key}{suffix}``: files, and the record ``.json`` that speaks for them. The workflow makes an entry only
+when it is absent, then copies it to where its rule's output is expected. DVC tracks every file of it on its own
+(``{file}.dvc``). The environment variable HYBRIDFLOW_STORE names another folder than ``store``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from hybridflow.config.experiment import Settings
-from hybridflow.io.locks import alone
+from hybridflow.io.locks import exclusive_lock
 from hybridflow.store.keys import INCEPTION_SHA256, classifier_key, moments_key, training_key
 
 ROOT = Path(os.environ.get("HYBRIDFLOW_STORE", "store"))
@@ -30,7 +30,7 @@ class Entry:
 
     Attributes:
         name, key: what it is, and the hash of everything that determines it.
-        suffixes: its files.
+        suffixes: of its files, without that of its record.
         root: the store's folder.
     """
 
@@ -44,12 +44,18 @@ class Entry:
         return self.root / f"{self.name}-{self.key}{suffix}"
 
     @property
+    def record(self) -> Path:
+        """Says what the entry is and how its files were; written last (:mod:`hybridflow.io.records`)."""
+        return self.file(".json")
+
+    @property
     def files(self) -> list[Path]:
-        return [self.file(suffix) for suffix in self.suffixes]
+        """Every file of the entry, its record last."""
+        return [*(self.file(suffix) for suffix in self.suffixes), self.record]
 
     @property
     def stored(self) -> bool:
-        """Whether all files are here."""
+        """Whether all files are here: a result without its record was never finished."""
         return all(path.exists() for path in self.files)
 
     @property
@@ -77,7 +83,7 @@ def claim(entry: Entry) -> Iterator[None]:
     Raises:
         WriteError: the store cannot be written.
     """
-    with alone(entry.file(".lock"), f"is making {entry.name} ({entry.key})"):
+    with exclusive_lock(entry.file(".lock"), f"is making {entry.name} ({entry.key})"):
         for leftover in entry.root.glob(f".{entry.name}-{entry.key}*.partial"):  # of a writer that was killed
             leftover.unlink()
         yield

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from hybridflow.io.disk_errors import disk_error, writing
-from hybridflow.io.files import write_text
+from hybridflow.io.files import write_error, write_text, writing
 
 
 class History:
@@ -83,4 +82,4 @@ class _Curves:
 
     def _end(self, error: OSError) -> None:
         self.writer = None
-        print(f"TensorBoard's curves end here: {disk_error(error, self.folder) or error}", file=sys.stderr, flush=True)
+        print(f"TensorBoard's curves end here: {write_error(error, self.folder) or error}", file=sys.stderr, flush=True)

@@ -127,6 +127,7 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
         job.checkpoint,
         {"flow": state.result} | ({"discriminator": state.discriminator} if state.discriminator else {}),
         metadata(job, schedule, device),
+        [job.history],
     )
     resume.remove()
 

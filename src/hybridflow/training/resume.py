@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from hybridflow.io.disk_errors import writing
-from hybridflow.io.files import atomic_path
+from hybridflow.io.files import atomic_path, writing
 from hybridflow.io.records import read_record, write_record
 from hybridflow.runtime.errors import UserError
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from recorded import record
 from toy_classifier import TINY, equal, toy, train_toy
 
 from hybridflow.evaluation.extractors.base import compute_moments
@@ -31,10 +32,10 @@ def test_shapes():
 def test_a_saved_classifier_comes_back(tmp_path, trained):
     state, accuracy = trained
     for name in ("a", "b"):
-        save_classifier(tmp_path / name, state, TINY, accuracy)
-    assert sha256_file(tmp_path / "a") == sha256_file(tmp_path / "b")
-    model, metadata = load_classifier(tmp_path / "a", "cpu")
-    assert metadata == {"settings": TINY.key_values(), "accuracy": accuracy}
+        save_classifier(tmp_path / name / "c.safetensors", state, TINY, accuracy, "k")
+    assert sha256_file(tmp_path / "a" / "c.safetensors") == sha256_file(tmp_path / "b" / "c.safetensors")
+    model, metadata = load_classifier(tmp_path / "a" / "c.safetensors", "cpu")
+    assert (metadata["key"], metadata["settings"], metadata["accuracy"]) == ("k", TINY.key_values(), accuracy)
     assert equal(model.state_dict(), state)
     images, labels = map(torch.from_numpy, toy(2, 100))
     assert float((model(images).argmax(1) == labels).float().mean()) == pytest.approx(accuracy["test"])
@@ -68,11 +69,12 @@ def test_classes_are_counted_beside_the_features(trained):
 
 def test_a_file_that_is_no_classifier_is_named(tmp_path, trained):
     path = tmp_path / "classifier.safetensors"
-    with pytest.raises(UserError, match=r"cannot read the classifier .*classifier\.safetensors: No such file"):
+    with pytest.raises(UserError, match=r"classifier\.json is missing"):
         load_classifier(path, "cpu")
     path.write_bytes(b"nonsense")
+    record(path, settings=TINY.key_values())
     with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier; "):
         load_classifier(path, "cpu")
-    save_classifier(path, trained[0], TINY.model_copy(update={"width": 16}), {})  # weights of another width
+    save_classifier(path, trained[0], TINY.model_copy(update={"width": 16}), {}, "k")  # weights of another width
     with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier; "):
         load_classifier(path, "cpu")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from recorded import record
 from scipy import linalg
 
 from hybridflow.evaluation.metrics.frechet import (
@@ -117,28 +118,29 @@ def test_saved_moments_come_back(tmp_path):
     loaded, loaded_settings = load_moments(tmp_path / "a" / "moments.npz")
     np.testing.assert_array_equal(loaded.mean, moments.mean)
     np.testing.assert_array_equal(loaded.covariance, moments.covariance)
-    assert (loaded.count, loaded_settings) == (20, settings)
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["moments.npz"]
+    assert loaded.count == 20
+    assert settings.items() <= loaded_settings.items()
+    assert [path.name for path in sorted((tmp_path / "a").iterdir(), reverse=True)] == ["moments.npz", "moments.json"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut short"])
 def test_a_broken_file_is_named(tmp_path, content):
     path = tmp_path / "moments.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"moments\.npz is not a file of feature statistics, or damaged; delete it"):
-        load_moments(path)
+    with pytest.raises(UserError, match=r"moments\.npz is not a file of feature statistics"):
+        load_moments(record(path))
 
 
 def test_other_and_missing_files_are_named(tmp_path):
     path = tmp_path / "moments.npz"
-    with pytest.raises(UserError, match=r"cannot read the feature statistics .*moments\.npz: No such file"):
+    with pytest.raises(UserError, match=r"moments\.json is missing"):
         load_moments(path)
     np.savez(path, mean=np.zeros(2))
     with pytest.raises(UserError, match="is not a file of feature statistics"):
-        load_moments(path)
+        load_moments(record(path))
     np.save(tmp_path / "plain.npy", np.zeros(2))
     with pytest.raises(UserError, match="is not a file of feature statistics"):
-        load_moments(tmp_path / "plain.npy")
-    np.savez(path, mean=np.array([{}], dtype=object), covariance=np.zeros(1), count=2, settings="{}")
+        load_moments(record(tmp_path / "plain.npy"))
+    np.savez(path, mean=np.array([{}], dtype=object), covariance=np.zeros(1), count=2)
     with pytest.raises(UserError, match="is not a file of feature statistics"):
-        load_moments(path)
+        load_moments(record(path))

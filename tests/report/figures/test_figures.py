@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
+from recorded import save_array
 
 from hybridflow.report.figures import draw as figures
 from hybridflow.report.figures.labels import label_points
@@ -44,7 +45,7 @@ def assert_written(folder):
 
 
 def save_flat(path, level, count=4):
-    np.save(path, np.full((count, 3, 32, 32), level, dtype=np.uint8))
+    save_array(path, np.full((count, 3, 32, 32), level, dtype=np.uint8))
     return path
 
 
@@ -63,7 +64,7 @@ def test_samples_stand_by_factor_and_keep_their_order_when_equal(tmp_path, drawn
 
 def test_samples_are_enlarged_by_whole_pixels_without_smoothing(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
-    np.save(tmp_path / "s.npy", images)
+    save_array(tmp_path / "s.npy", images)
     figures.draw_samples(outputs(tmp_path), [("a", 0.0, tmp_path / "s.npy")], rows=2, columns=2)
     picture = np.asarray(Image.open(tmp_path / "figure.png").convert("RGB"))
     grid = figures.tile_images(images, 2, 2)
@@ -92,14 +93,14 @@ def test_tiles_run_row_by_row_and_missing_images_stay_white():
     [np.zeros((4, 3, 8, 8), np.float32), np.zeros((4, 8, 8, 3), np.uint8), np.zeros((0, 3, 8, 8), np.uint8)],
 )
 def test_samples_of_another_kind_are_refused(tmp_path, array):
-    np.save(tmp_path / "s.npy", array)
+    save_array(tmp_path / "s.npy", array)
     with pytest.raises(UserError, match=r"s.npy holds .* but uint8 images of shape \(N, 3, H, W\) are needed"):
         figures.draw_samples(outputs(tmp_path), [("a", 0.0, tmp_path / "s.npy")])
     assert not list(tmp_path.glob("figure*"))
 
 
 def test_missing_samples_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"cannot read .*gone.npy"):
+    with pytest.raises(UserError, match=r"gone.json is missing"):
         figures.draw_samples(outputs(tmp_path), [("a", 0.0, tmp_path / "gone.npy")])
     with pytest.raises(UserError, match="no samples to draw"):
         figures.draw_samples(outputs(tmp_path), [])

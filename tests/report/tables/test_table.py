@@ -1,12 +1,13 @@
 """The table: its numbers, what it refuses to mix, and its three forms."""
 
-import json
 import math
 import re
 
 import pandas as pd
 import pytest
+from recorded import edit
 
+from hybridflow.io.records import write_record
 from hybridflow.report.results import VariantInfo
 from hybridflow.report.tables.render import escape_latex
 from hybridflow.report.tables.table import COLUMNS, SAMPLING_COLUMNS, load_thesis, read_csv, write_table
@@ -51,13 +52,12 @@ class Results:
                 self.fidelities[key] = folder / f"{variant.name}-{seed}-fidelity.json"
                 checkpoint = {"checkpoint": f"{variant.name}-{seed}"}
                 bpd = {"iwbo_bpd": 4.0 + i + 0.1 * seed, "iwbo_bpd_se": 0.007 + 0.001 * i}
-                self.likelihoods[key].write_text(json.dumps({**checkpoint, **LIKELIHOOD, **bpd}))
-                self.fidelities[key].write_text(json.dumps({**checkpoint, **FIDELITY, "fid": 40.0 + i + 2 * seed}))
+                write_record(self.likelihoods[key], {**checkpoint, **LIKELIHOOD, **bpd})
+                write_record(self.fidelities[key], {**checkpoint, **FIDELITY, "fid": 40.0 + i + 2 * seed})
 
     def change(self, files, key=None, **values):
         for path in files.values() if key is None else [files[key]]:
-            content = {**json.loads(path.read_text()), **values}
-            path.write_text(json.dumps({name: value for name, value in content.items() if value is not ...}))
+            edit(path, **values)
 
     def write(self, variants=VARIANTS, small=False, **more):
         out = [self.folder / f"table1.{kind}" for kind in ("csv", "md", "tex")]
@@ -167,7 +167,7 @@ def test_distance_of_other_inception_weights_is_never_called_fid(results):
 
 
 @pytest.mark.parametrize("kind", ["likelihoods", "fidelities"])
-@pytest.mark.parametrize("value", [math.nan, math.inf, "4.0", True, None, ...])
+@pytest.mark.parametrize("value", ["4.0", True, None, ...])
 def test_a_number_that_is_none_is_refused(results, kind, value):
     name = "iwbo_bpd" if kind == "likelihoods" else "images"
     results.change(getattr(results, kind), **{name: value})
@@ -218,18 +218,18 @@ def test_missing_evaluations_are_named(results):
         results.write(VARIANTS[:2])
 
 
-@pytest.mark.parametrize(("content", "message"), [("{", "not valid JSON"), ("[]", "must hold a JSON object")])
+@pytest.mark.parametrize(("content", "message"), [("{", "is damaged"), ("[]", "is damaged")])
 def test_a_broken_file_is_named(results, content, message):
     results.likelihoods["NA", 0].write_text(content)
     with pytest.raises(UserError, match=f"NA-0-likelihood.json.*{message}"):
         results.write()
     results.likelihoods["NA", 0].unlink()
-    with pytest.raises(UserError, match=r"cannot read .*NA-0-likelihood.json: No such file"):
+    with pytest.raises(UserError, match=r"NA-0-likelihood.json is missing"):
         results.write()
 
 
 def test_nothing_is_written_when_something_is_wrong(results):
-    results.change(results.likelihoods, ("own", 0), iwbo_bpd=math.nan)
+    results.change(results.likelihoods, ("own", 0), iwbo_bpd=None)
     with pytest.raises(UserError):
         results.write()
     assert not list(results.folder.glob("table1*"))

@@ -6,22 +6,22 @@ first layer and six 3x3 convolutions. :mod:`hybridflow.training.classifier` trai
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hybridflow.config.evaluation import CifarClassifierSettings
-from hybridflow.io.content_hash import digest
 from hybridflow.io.files import atomic_path
+from hybridflow.io.records import read_record, record_of, write_record
 from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.revision import code_revision
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")  # by label
 CLASSES = len(CLASS_NAMES)
@@ -129,43 +129,33 @@ class ClassCounter:
 
 
 def save_classifier(
-    path: str | Path, state: dict[str, Tensor], settings: CifarClassifierSettings, accuracy: dict[str, float]
+    path: str | Path, state: dict[str, Tensor], settings: CifarClassifierSettings, accuracy: dict[str, float], key: str
 ) -> None:
-    """Writes a trained classifier as safetensors, atomically; the same content gives the same bytes.
+    """Writes a trained classifier as safetensors, atomically, and then its record.
 
-    The header also holds a content hash of the weights and of the rest of the header.
+    Args:
+        accuracy: shares on the ``test`` and ``train`` split.
+        key: of the training.
     """
-    # One metadata entry: the order of several is not fixed, and the file's hash would change with it.
-    description = {"kind": "cifar_classifier", "settings": settings.key_values(), "accuracy": accuracy}
-    description["sha256"] = digest([description, state])
     with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={"hybridflow": json.dumps(description, sort_keys=True)})
+        temporary.write_bytes(save(state))
+    values = {"key": key, "settings": settings.key_values(), "accuracy": accuracy, "revision": code_revision()}
+    write_record(record_of(path), values, [path])
 
 
 def load_classifier(path: str | Path, device: torch.device | str) -> tuple[CifarClassifier, dict[str, Any]]:
     """Reads what :func:`save_classifier` wrote.
 
     Returns:
-        The network on ``device`` in evaluation mode, and ``{"settings": ..., "accuracy": ...}``.
+        The network on ``device`` in evaluation mode, and its record.
 
     Raises:
-        UserError: the file is missing or not such a file.
+        UserError: file or record is missing, damaged or exchanged.
     """
+    record = read_record(record_of(path), [Path(path).name])
     try:
-        with safe_open(path, framework="pt", device=str(device)) as content:
-            description = json.loads((content.metadata() or {})["hybridflow"])
-            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        model = CifarClassifier(description["settings"]["width"])
-        model.load_state_dict(state)
-        expected = description.pop("sha256", None)  # an earlier version wrote none
-        sound = expected in (None, digest([description, {name: value.cpu() for name, value in state.items()}]))
-    except OSError as error:
-        raise UserError(f"cannot read the classifier {path}: {error.strerror or error}.") from None
+        model = CifarClassifier(record["settings"]["width"])
+        model.load_state_dict(load_file(path))
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, AttributeError):
         raise UserError(f"{path} is not a trained CIFAR-10 classifier; {repair_hint(path)}.") from None
-    if not sound:
-        raise UserError(
-            f"the classifier {path} is damaged (its weights are not what was written); {repair_hint(path)}."
-        )
-    model.to(device, memory_format=torch.channels_last).eval()
-    return model, {"settings": description["settings"], "accuracy": description["accuracy"]}
+    return model.to(device, memory_format=torch.channels_last).eval(), record

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hybridflow.config.evaluation import InceptionSettings
 from hybridflow.io.download import DownloadError, download
-from hybridflow.io.files import place
+from hybridflow.io.files import copy_into_place
 from hybridflow.io.hashing import sha256_file
 from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
@@ -74,7 +74,7 @@ def fetch_inception_weights(settings: InceptionSettings, target: str | Path) -> 
                 f"config: `evaluation.extractors.inception.weights` is {source!r}, which is not a file; {HELP}."
             )
         try:
-            place(path, target)
+            copy_into_place(path, target)
         except OSError as error:
             raise UserError(f"cannot copy the Inception weights {path} to {target}: {error.strerror}.") from None
         return target
@@ -160,7 +160,7 @@ def _weights(state: dict[str, Tensor]) -> Iterator[None]:
     """While this lasts, pytorch-fid's constructor gets ``state`` where it would download a file.
 
     Its constructor has no argument for the weights. Replacing the one function that fetches them
-    keeps its network definition, and any later mend of it, as the single one in use.
+    keeps its network definition, and any later repair of it, as the single one in use.
     """
     from pytorch_fid import inception
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from scipy import linalg
 
 from hybridflow.io.files import atomic_path
+from hybridflow.io.records import read_record, record_of, write_record
 from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 
@@ -118,10 +118,10 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any]) -> None:
-    """Writes moments to an .npz file, atomically.
+    """Writes moments to an .npz file, atomically, and then its record.
 
     Args:
-        settings: what the numbers are (extractor, split, ...), kept in the file as JSON.
+        settings: what the numbers are (extractor, split, ...); the record's values.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
         np.savez(
@@ -129,22 +129,20 @@ def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any]) -
             mean=moments.mean,
             covariance=moments.covariance,
             count=np.int64(moments.count),
-            settings=np.array(json.dumps(settings, sort_keys=True, allow_nan=False)),
         )
+    write_record(record_of(path), settings, [path])
 
 
 def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:
-    """Reads what :func:`save_moments` wrote: the moments and their settings. The format has a CRC-32 of each array.
+    """Reads what :func:`save_moments` wrote: the moments and their settings.
 
     Raises:
-        UserError: the file cannot be read or is not such a file.
+        UserError: file or record is missing, damaged or exchanged.
     """
+    settings = read_record(record_of(path), [Path(path).name])
     try:
         with np.load(path, allow_pickle=False) as content:
             moments = Moments(content["mean"], content["covariance"], int(content["count"]))
-            settings = json.loads(str(content["settings"]))
-    except OSError as error:
-        raise UserError(f"cannot read the feature statistics {path}: {error.strerror or error}.") from None
-    except Exception:  # numpy and zipfile raise nearly anything on a damaged file
-        raise UserError(f"{path} is not a file of feature statistics, or damaged; {repair_hint(path)}.") from None
+    except Exception:  # numpy and zipfile raise nearly anything on another file
+        raise UserError(f"{path} is not a file of feature statistics; {repair_hint(path)}.") from None
     return moments, settings

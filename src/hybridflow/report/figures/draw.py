@@ -94,6 +94,7 @@ def _wrap(name: str, width: int = 30) -> str:
 
 
 def _load_samples(path: str | Path, count: int) -> np.ndarray:
+    check_array(path)
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -103,7 +104,6 @@ def _load_samples(path: str | Path, count: int) -> np.ndarray:
             f"figures: {path} holds {images.dtype} {images.shape}, but uint8 images of shape (N, 3, H, W) are needed; "
             "draw the samples again."
         )
-    check_array(path, images)
     return np.asarray(images[:count])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
-from hybridflow.io.files import read_note
+from hybridflow.io.records import read_record
 from hybridflow.report.results import Key
 from hybridflow.runtime.errors import UserError
 
@@ -24,7 +24,7 @@ def class_table(fidelities: Mapping[Key, str | Path]) -> pd.DataFrame:
     """
     rows = []
     for (variant, seed), path in fidelities.items():
-        record = read_note(path)
+        record = read_record(path, ())
         for one in _sets(record, path):
             if record["fd_cifar"] is None:  # no classifier, no classes
                 continue

@@ -47,6 +47,7 @@ def load_bpd(path: str | Path, summary: Measurement, images: int) -> np.ndarray:
     Raises:
         UserError: the file cannot be read, or it is not the one that ``likelihood.json`` summarises.
     """
+    check_array(path)
     try:
         bounds = read_array(path)
     except (OSError, ValueError) as error:
@@ -56,7 +57,6 @@ def load_bpd(path: str | Path, summary: Measurement, images: int) -> np.ndarray:
             f"details: {path} must hold {images} rows of two finite numbers, but has {bounds.dtype} {bounds.shape}; "
             "delete it and run its evaluation again."
         )
-    check_array(path, bounds)
     bpd = -bounds / (DIMENSIONS * math.log(2))
     if not np.allclose(bpd.mean(0), (summary.elbo_bpd, summary.iwbo_bpd), rtol=1e-9, atol=0):
         raise UserError(

@@ -1,0 +1,33 @@
+"""Which revision of the code computes."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import hybridflow
+
+CHECKOUT = Path(hybridflow.__file__).resolve().parents[2]
+CODE = ("src", "workflow", "Snakefile")
+
+
+@cache
+def code_revision() -> str | None:
+    """The git revision of this code, ``-dirty`` if a file of it differs; None if it is in no checkout of its own."""
+    # A copy that was unpacked inside somebody else's checkout must not take over that one's revision.
+    top = _git("rev-parse", "--show-toplevel")
+    revision = _git("rev-parse", "--verify", "HEAD")
+    if top is None or revision is None or Path(top).resolve() != CHECKOUT:
+        return None
+    return f"{revision}-dirty" if _git("status", "--porcelain", "--", *CODE) else revision
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
