@@ -25,7 +25,7 @@ elif sys.argv[1] == "worker":
     from hybridflow.training import processes
     from hybridflow.io.records import write_record
     np.save("images.npy", np.zeros((2, 3, 32, 32), np.uint8))
-    write_record("images.json", {}, ["images.npy"])
+    write_record("images.json", {{}}, ["images.npy"])
     with mock.patch.object(processes, "train"):
         processes.Work(None, Path("images.npy"), 0, torch.device("cpu"), 1).run()
 
