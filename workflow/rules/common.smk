@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hybridflow.cli.console import shorten_output
 from hybridflow.config.loading import parse_settings
+from hybridflow.config.metrics import METRICS
 from hybridflow.store import entries as hf_store
 from hybridflow.data.fingerprint import content_hash
 from hybridflow.data.inputs import check_inputs
@@ -12,6 +13,7 @@ from hybridflow.runtime.devices import gpus_claimed
 from hybridflow.io.files import check_room
 from hybridflow.io.locks import claim_run
 from hybridflow.io.records import record_of
+from hybridflow.io.run_folder import RunFolder
 
 try:
     SETTINGS = parse_settings(config)
@@ -29,19 +31,17 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 DATASET = "resources/cifar10"
 if SETTINGS.dataset.source == "folder":
     DATASET = f"resources/{DATASET_HASH[:19]}"  # folder- and 12 digits
-SEED_FOLDER = f"{RESULTS}/{{variant}}/seed{{seed}}"
+RUN = RunFolder(RESULTS, "{variant}", "{seed}")
 EXTRACTORS = SETTINGS.evaluation.needed_extractors
-# One folder per set of samples; further sets serve distances only.
-REPEATS = range(1, SETTINGS.sampling.repeats if EXTRACTORS else 1)
-SET_FOLDERS = [SEED_FOLDER, *(f"{SEED_FOLDER}/repeats/{number}" for number in REPEATS)]
-# FD-CIFAR is also measured against the test split: the classifier has seen the training images.
-REFERENCES = SETTINGS.evaluation.references
+# Further sets of samples serve metrics only.
+SETS = range(SETTINGS.sampling.repeats if EXTRACTORS else 1)
+CALIBRATED = [name for name in EXTRACTORS if SETTINGS.evaluation.extractors[name].calibrated]
 
 
 wildcard_constraints:
     variant="|".join(map(re.escape, SETTINGS.variants)),
     seed="|".join(map(str, SETTINGS.seeds)),
-    extractor="inception|cifar_classifier",
+    extractor="|".join(map(re.escape, EXTRACTORS)) or "none",
     split="train|test",
     repeat=r"[1-9]\d*",
 
@@ -65,7 +65,7 @@ def every_key():
 def parent_checkpoint(wildcards):
     """The checkpoint a variant starts from, or nothing."""
     parent = variant_settings(wildcards).init_from
-    return [] if parent is None else f"{RESULTS}/{parent}/seed{wildcards.seed}/checkpoint.safetensors"
+    return [] if parent is None else RunFolder(RESULTS, parent, wildcards.seed).checkpoint
 
 
 def parent_record(wildcards):
@@ -74,47 +74,53 @@ def parent_record(wildcards):
     return str(record_of(parent)) if parent else []
 
 
-def extractor_record(wildcards):
-    """The record of a feature extractor's weights, if they are trained here."""
-    return [] if wildcards.extractor == "inception" else rules.train_classifier.output.record
+def extractor_identity(wildcards):
+    """Network and weights of a feature extractor: other ones are prepared again."""
+    return SETTINGS.evaluation.extractors[wildcards.extractor].identity(DATASET_HASH)
 
 
-def extractor_weights(wildcards):
-    """The file that holds a feature extractor's weights."""
-    if wildcards.extractor == "inception":
-        return rules.fetch_inception.output.weights
-    return rules.train_classifier.output.classifier
+def extractor_version(wildcards):
+    """Version of a feature extractor's code."""
+    return SETTINGS.evaluation.extractors[wildcards.extractor].version
 
 
-def extractor_batch(wildcards):
-    """Images per batch of a feature extractor."""
-    return SETTINGS.evaluation.extractors[wildcards.extractor].batch_size
+def extractor_gpus(wildcards):
+    """GPUs that preparing a feature extractor takes: only what is trained computes."""
+    trained = SETTINGS.evaluation.extractors[wildcards.extractor].stored_as is not None
+    return gpus_claimed(SETTINGS.training.device) if trained else 0
+
+
+def metric_versions():
+    """The chosen metrics with the versions of their code: another one measures again."""
+    return {name: METRICS[name].version for name in SETTINGS.evaluation.metrics}
 
 
 def seed_files(name):
     """``name`` of every variant and seed, variants in the order of the config."""
-    return expand(f"{SEED_FOLDER}/{name}", variant=SETTINGS.variants, seed=SETTINGS.seeds)
+    return [f"{RunFolder(RESULTS, *model).folder}/{name}" for model in SETTINGS.models]
 
 
-def sample_notes(wildcards):
+def run_folder(wildcards):
+    """The files of a job's model."""
+    return RunFolder(RESULTS, wildcards.variant, wildcards.seed)
+
+
+def samples_records(wildcards):
     """How every set of a model's samples was drawn."""
-    return [f"{folder.format(**wildcards)}/samples.json" for folder in SET_FOLDERS]
+    return [run_folder(wildcards).samples_record(number) for number in SETS]
 
 
-def sample_moments(wildcards):
-    """Feature statistics of every set of a model's samples, for every distance that is switched on."""
-    folders = [folder.format(**wildcards) for folder in SET_FOLDERS]
-    return [f"{folder}/features/{extractor}.npz" for folder in folders for extractor in EXTRACTORS]
+def sample_features(wildcards):
+    """Feature statistics of every set of a model's samples, and their records."""
+    run = run_folder(wildcards)
+    sets = list(product(EXTRACTORS, SETS))
+    return [run.features(*one) for one in sets] + [run.features_record(*one) for one in sets]
 
 
-def reference_moments(wildcards):
-    """Feature statistics of the dataset's images, for every distance that is switched on."""
-    return [f"{RESULTS}/reference/{name}-{split}.npz" for name, split in REFERENCES if name in EXTRACTORS]
-
-
-def moments_records(wildcards):
-    """The records of all feature statistics."""
-    return [str(record_of(path)) for path in sample_moments(wildcards) + reference_moments(wildcards)]
+def reference_features(wildcards):
+    """Feature statistics of the dataset's images, and their records."""
+    references = [f"{RESULTS}/reference/{name}-{split}" for name, split in SETTINGS.evaluation.references]
+    return [f"{path}{suffix}" for path in references for suffix in (".npz", ".json")]
 
 
 def variant_gpus(wildcards):

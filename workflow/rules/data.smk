@@ -17,16 +17,24 @@ rule prepare_dataset:
         "../scripts/prepare_dataset.py"
 
 
-rule fetch_inception:
+rule prepare_extractor:
+    input:
+        manifest=rules.prepare_dataset.output.manifest,
     output:
-        weights="resources/inception/pt_inception-2015-12-05.pth",
+        weights=f"{RESULTS}/reference/{{extractor}}.weights",
+        record=f"{RESULTS}/reference/{{extractor}}.json",
     log:
-        f"{LOGS}/fetch_inception.log",
+        f"{LOGS}/prepare_extractor/{{extractor}}.log",
     benchmark:
-        f"{BENCHMARKS}/fetch_inception.tsv"
+        f"{BENCHMARKS}/prepare_extractor/{{extractor}}.tsv"
     conda:
         "../envs/environment.yml"
+    threads: SETTINGS.training.threads
+    resources:
+        gpu=extractor_gpus,
     params:
-        source=str(getattr(SETTINGS.evaluation.extractors.get("inception"), "weights", None)),
+        device=SETTINGS.training.device,
+        dataset=DATASET_HASH,
+        identity=extractor_identity,
     script:
-        "../scripts/fetch_inception.py"
+        "../scripts/prepare_extractor.py"

@@ -5,8 +5,8 @@ rule evaluate_likelihood:
         manifest=rules.prepare_dataset.output.manifest,
         images=f"{DATASET}/{'test' if SETTINGS.evaluation.likelihood.split == 'test' else 'train'}.npy",
     output:
-        summary=f"{SEED_FOLDER}/likelihood.json",
-        bounds=f"{SEED_FOLDER}/likelihood.npy",
+        summary=RUN.likelihood,
+        bounds=RUN.bounds,
     log:
         f"{LOGS}/evaluate_likelihood/{{variant}}-seed{{seed}}.log",
     benchmark:
@@ -28,8 +28,8 @@ rule sample_images:
         checkpoint=rules.train_variant.output.checkpoint,
         record=rules.train_variant.output.record,
     output:
-        samples=f"{SEED_FOLDER}/samples.npy",
-        record=f"{SEED_FOLDER}/samples.json",
+        samples=RUN.samples(),
+        record=RUN.samples_record(),
     log:
         f"{LOGS}/sample_images/{{variant}}-seed{{seed}}.log",
     benchmark:
@@ -48,8 +48,8 @@ rule sample_images:
 
 use rule sample_images as sample_repeat with:
     output:
-        samples=temp(f"{SEED_FOLDER}/repeats/{{repeat}}/samples.npy"),  # only their features are needed
-        record=f"{SEED_FOLDER}/repeats/{{repeat}}/samples.json",
+        samples=temp(RUN.samples("{repeat}")),  # only their features are needed
+        record=RUN.samples_record("{repeat}"),
     log:
         f"{LOGS}/sample_repeat/{{variant}}-seed{{seed}}-{{repeat}}.log",
     benchmark:
@@ -60,8 +60,8 @@ rule measure_reference:
     input:
         images=f"{DATASET}/{{split}}.npy",
         manifest=rules.prepare_dataset.output.manifest,
-        weights=extractor_weights,
-        weights_record=extractor_record,
+        weights=rules.prepare_extractor.output.weights,
+        weights_record=rules.prepare_extractor.output.record,
     output:
         moments=f"{RESULTS}/reference/{{extractor}}-{{split}}.npz",
         record=f"{RESULTS}/reference/{{extractor}}-{{split}}.json",
@@ -77,27 +77,25 @@ rule measure_reference:
     params:
         device=SETTINGS.training.device,
         dataset=DATASET_HASH,
-        batch_size=extractor_batch,
+        version=extractor_version,
     script:
-        "../scripts/measure_moments.py"
+        "../scripts/measure_features.py"
 
 
-rule measure_ruler:
+rule measure_calibration:
     input:
         images=rules.prepare_dataset.output.test,
         manifest=rules.prepare_dataset.output.manifest,
-        classifier=rules.train_classifier.output.classifier,
-        classifier_record=rules.train_classifier.output.record,
-        train=f"{RESULTS}/reference/cifar_classifier-train.npz",
-        test=f"{RESULTS}/reference/cifar_classifier-test.npz",
-        records=[f"{RESULTS}/reference/cifar_classifier-{split}.json" for split in ("train", "test")],
+        weights=rules.prepare_extractor.output.weights,
+        weights_record=rules.prepare_extractor.output.record,
+        train=f"{RESULTS}/reference/{{extractor}}-train.npz",
+        train_record=f"{RESULTS}/reference/{{extractor}}-train.json",
     output:
-        ruler=f"{RESULTS}/reference/ruler.json",
-        rows=f"{RESULTS}/reference/ruler.csv",
+        record=f"{RESULTS}/reference/calibration-{{extractor}}.json",
     log:
-        f"{LOGS}/measure_ruler.log",
+        f"{LOGS}/measure_calibration/{{extractor}}.log",
     benchmark:
-        f"{BENCHMARKS}/measure_ruler.tsv"
+        f"{BENCHMARKS}/measure_calibration/{{extractor}}.tsv"
     conda:
         "../envs/environment.yml"
     threads: SETTINGS.training.threads
@@ -106,19 +104,20 @@ rule measure_ruler:
     params:
         device=SETTINGS.training.device,
         images=SETTINGS.sampling.images,
+        metrics=metric_versions(),
     script:
-        "../scripts/measure_ruler.py"
+        "../scripts/measure_calibration.py"
 
 
 rule measure_samples:
     input:
         images=rules.sample_images.output.samples,
-        note=rules.sample_images.output.record,
-        weights=extractor_weights,
-        weights_record=extractor_record,
+        samples_record=rules.sample_images.output.record,
+        weights=rules.prepare_extractor.output.weights,
+        weights_record=rules.prepare_extractor.output.record,
     output:
-        moments=f"{SEED_FOLDER}/features/{{extractor}}.npz",
-        record=f"{SEED_FOLDER}/features/{{extractor}}.json",
+        moments=RUN.features("{extractor}"),
+        record=RUN.features_record("{extractor}"),
     log:
         f"{LOGS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.log",
     benchmark:
@@ -130,20 +129,20 @@ rule measure_samples:
         gpu=variant_gpus,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
-        batch_size=extractor_batch,
+        version=extractor_version,
     script:
-        "../scripts/measure_moments.py"
+        "../scripts/measure_features.py"
 
 
 use rule measure_samples as measure_repeat with:
     input:
         images=rules.sample_repeat.output.samples,
-        note=rules.sample_repeat.output.record,
-        weights=extractor_weights,
-        weights_record=extractor_record,
+        samples_record=rules.sample_repeat.output.record,
+        weights=rules.prepare_extractor.output.weights,
+        weights_record=rules.prepare_extractor.output.record,
     output:
-        moments=f"{SEED_FOLDER}/repeats/{{repeat}}/features/{{extractor}}.npz",
-        record=f"{SEED_FOLDER}/repeats/{{repeat}}/features/{{extractor}}.json",
+        moments=RUN.features("{extractor}", "{repeat}"),
+        record=RUN.features_record("{extractor}", "{repeat}"),
     log:
         f"{LOGS}/measure_repeat/{{variant}}-seed{{seed}}-{{repeat}}-{{extractor}}.log",
     benchmark:
@@ -152,19 +151,18 @@ use rule measure_samples as measure_repeat with:
 
 rule evaluate_fidelity:
     input:
-        notes=sample_notes,
-        samples=sample_moments,
-        references=reference_moments,
-        records=moments_records,
-        classifier=rules.train_classifier.output.classifier if "cifar_classifier" in EXTRACTORS else [],
-        classifier_record=rules.train_classifier.output.record if "cifar_classifier" in EXTRACTORS else [],
+        samples=samples_records,
+        features=sample_features,
+        references=reference_features,
     output:
-        summary=f"{SEED_FOLDER}/fidelity.json",
+        summary=RUN.fidelity,
     log:
         f"{LOGS}/evaluate_fidelity/{{variant}}-seed{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate_fidelity/{{variant}}-seed{{seed}}.tsv"
     conda:
         "../envs/environment.yml"
+    params:
+        metrics=metric_versions(),
     script:
         "../scripts/evaluate_fidelity.py"

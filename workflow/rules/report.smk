@@ -2,7 +2,7 @@ rule build_table:
     input:
         likelihoods=seed_files("likelihood.json"),
         fidelities=seed_files("fidelity.json"),
-        ruler=rules.measure_ruler.output.ruler if "cifar_classifier" in EXTRACTORS else [],
+        calibrations=expand(rules.measure_calibration.output.record, extractor=CALIBRATED),
     output:
         csv=report(
             f"{RESULTS}/table1.csv", caption="../report/table1.rst", category="Table 1", labels={"content": "table"}
@@ -87,7 +87,7 @@ rule build_details:
         checkpoints=seed_files("checkpoint.safetensors"),
         histories=seed_files("training.jsonl"),
         records=seed_files("checkpoint.json"),
-        ruler=rules.measure_ruler.output.rows if "cifar_classifier" in EXTRACTORS else [],
+        calibrations=expand(rules.measure_calibration.output.record, extractor=CALIBRATED),
         provenance=f"{RESULTS}/provenance.json",
     output:
         md=f"{RESULTS}/details.md",

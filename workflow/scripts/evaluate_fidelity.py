@@ -1,22 +1,21 @@
-"""Frechet distances between a model's sets of samples and the dataset, from their feature statistics."""
+"""Every metric that compares a model's sets of samples with the dataset, from the statistics of their features."""
 
-from hybridflow.io.records import read_record, record_of, write_record
+from hybridflow.io.records import write_record
+from hybridflow.io.run_folder import RunFolder
 from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.evaluation.fidelity import VERSION, measure_fidelity
+    from hybridflow.evaluation.fidelity import measure_fidelity
     from hybridflow.runtime.revision import code_revision
 
-    accuracy = None
-    if snakemake.input.classifier:
-        accuracy = read_record(record_of(snakemake.input.classifier))["accuracy"]["test"]
-    notes = [read_record(path, ()) for path in snakemake.input.notes]
-    samples = list(snakemake.input.samples)
-    extractors = len(samples) // len(notes)  # all of the first set, then all of the next
+    results = f"results/{settings.experiment}"
+    run = RunFolder(results, snakemake.wildcards.variant, snakemake.wildcards.seed)
+    extractors = settings.evaluation.needed_extractors
+    sets = range(settings.sampling.repeats if extractors else 1)
     measured = measure_fidelity(
-        notes,
-        [samples[number * extractors : (number + 1) * extractors] for number in range(len(notes))],
-        snakemake.input.references,
-        accuracy,
+        settings.evaluation.metrics,
+        [run.samples_record(number) for number in sets],
+        [{name: run.features(name, number) for name in extractors} for number in sets],
+        {(name, split): f"{results}/reference/{name}-{split}.npz" for name, split in settings.evaluation.references},
     )
-    write_record(snakemake.output.summary, measured | {"version": VERSION, "revision": code_revision()})
+    write_record(snakemake.output.summary, measured | {"revision": code_revision()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny
@@ -9,6 +10,7 @@ from pydantic import Field, SerializeAsAny
 from hybridflow.config.fields import InKeyAs, Int, NonNegativeInt, NotInKey, PositiveFloat, PositiveInt, Section, Text
 from hybridflow.config.metrics import METRICS
 from hybridflow.config.registry import Registered
+from hybridflow.io.hashing import sha256_file, short_key
 
 SAMPLING_VERSION = 1
 """Raise it when a change of the code changes which images are drawn from the same weights."""
@@ -51,18 +53,34 @@ class LikelihoodSettings(Section):
         return {"version": LIKELIHOOD_VERSION, **self.key_values()}
 
 
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""The weights file every published FID rests on: pytorch-fid's pt_inception-2015-12-05-6726825d.pth."""
+
+
 class ExtractorSettings(Section):
     """A feature extractor: a network that maps images to the vectors which metrics compare.
 
     Attributes:
+        stored_as: name under which the store keeps its weights, if they are trained here.
         needs_labels: whether it is trained on CIFAR-10's labels, which a folder of images does not have.
         features: how many features an image has; None if that is not known before the network is there.
-        version: raise it when a change of the code changes the features of the same images.
+        calibrated: whether its distances are measured on corrupted images, too; a slow network is not.
+        version: raise it when a change of the code changes its weights or the features of the same images.
     """
 
+    stored_as: ClassVar[str | None] = None
     needs_labels: ClassVar[bool] = False
     features: ClassVar[int | None] = None
+    calibrated: ClassVar[bool] = True
     version: ClassVar[int] = 1
+
+    def identity(self, dataset: str) -> str:
+        """Identifies network and weights, in the keys of what is computed with it.
+
+        Args:
+            dataset: content hash of the training data.
+        """
+        return short_key({"version": self.version, "settings": self.key_values()})
 
     batch_size: Annotated[PositiveInt, NotInKey()] = Field(50, description="images per pass")
 
@@ -71,15 +89,27 @@ class InceptionSettings(ExtractorSettings):
     """pytorch-fid's InceptionV3, whose 2048 features define FID."""
 
     features: ClassVar[int] = 2048
+    calibrated: ClassVar[bool] = False
 
     weights: Text | None = Field(
         None, description="null: fetched from pytorch-fid's address; or a path or URL of a copy"
     )
 
+    @property
+    def own_file(self) -> Path | None:
+        """The user's own copy, or None if the weights come from an address."""
+        return None if self.weights is None or "://" in self.weights else Path(self.weights).expanduser()
+
+    def identity(self, dataset: str) -> str:
+        """``inception-`` and the SHA-256 of the weights; whatever comes from an address has the official one."""
+        own = self.own_file
+        return f"inception-{sha256_file(own) if own is not None and own.is_file() else INCEPTION_SHA256}"
+
 
 class CifarClassifierSettings(ExtractorSettings):
     """A small classifier trained here on CIFAR-10, in whose features FD-CIFAR is measured."""
 
+    stored_as: ClassVar[str | None] = "classifier"
     needs_labels: ClassVar[bool] = True
 
     batch_size: Annotated[PositiveInt, NotInKey()] = Field(500, description="images per pass")
@@ -95,11 +125,14 @@ class CifarClassifierSettings(ExtractorSettings):
         """Channels of the last stage."""
         return 4 * self.width
 
+    def identity(self, dataset: str) -> str:
+        return short_key({"version": self.version, "classifier": self.key_values(), "dataset": dataset})
+
 
 EXTRACTORS: dict[str, Registered] = {
-    "inception": Registered(InceptionSettings, "hybridflow.evaluation.extractors.inception:Inception"),
+    "inception": Registered(InceptionSettings, "hybridflow.evaluation.extractors.inception:InceptionExtractor"),
     "cifar_classifier": Registered(
-        CifarClassifierSettings, "hybridflow.evaluation.extractors.cifar_classifier:CifarClassifierExtractor"
+        CifarClassifierSettings, "hybridflow.evaluation.extractors.cifar_classifier:ClassifierExtractor"
     ),
 }
 """Feature extractors by name."""

@@ -1,15 +1,17 @@
-"""What FD-CIFAR says of images whose quality is known: a ruler for a distance of arbitrary scale."""
+"""What the metrics say of images whose quality is known: a scale for distances of arbitrary unit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hybridflow.config.metrics import Metric
 from hybridflow.evaluation.extractors.base import Extractor, compute_moments
-from hybridflow.evaluation.metrics.frechet import Moments, frechet_distance
+from hybridflow.evaluation.metrics.frechet import Moments
 from hybridflow.runtime.seeding import derive_seed
 
 NOISE = 25  # standard deviation, in levels
@@ -42,9 +44,8 @@ CORRUPTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     f"test images with noise (σ = {NOISE} levels)": add_noise,
     f"test images averaged over {BLUR}×{BLUR} pixels": blur,
 }
-
-
-RULER_COLUMNS = ("images", "count", "reference_count", "fd_cifar")  # of ruler.csv
+AS_THEY_ARE = "test images as they are"
+AS_MANY = "test images, as many as a set of samples"
 
 
 class _Corrupted:
@@ -52,7 +53,6 @@ class _Corrupted:
 
     def __init__(self, extractor: Extractor, corrupt: Callable[[Tensor, int], Tensor]) -> None:
         self.extractor, self.corrupt, self.seen = extractor, corrupt, 0
-        self.name, self.dimensions = extractor.name, extractor.dimensions
 
     def __call__(self, images: Tensor) -> Tensor:
         corrupted = self.corrupt(images, self.seen)
@@ -60,39 +60,36 @@ class _Corrupted:
         return self.extractor(corrupted)
 
 
-def measure_ruler(
-    images: np.ndarray, train: Moments, test: Moments, extractor: Extractor, batch_size: int, device: torch.device
-) -> dict[str, float]:
-    """FD-CIFAR against the training images: of the test images, and of corrupted test images.
+def calibrate(
+    metrics: Sequence[Metric],
+    images: np.ndarray,
+    count: int,
+    train: Moments,
+    extractor: Extractor,
+    batch_size: int,
+    device: torch.device,
+) -> list[dict[str, Any]]:
+    """Metrics against the training images: of test images, of as many as a set of samples has, of corrupted ones.
+
+    A distance is biased: of fewer images it is larger, even if they are real. What a perfect model would get is the
+    value of as many test images.
 
     Args:
+        metrics: of one extractor, each computed from moments and compared with the training split.
         images: test split, (N, 3, H, W) uint8.
-        train, test: moments of both splits' features.
-
-    Returns:
-        A description of the images: their distance.
-    """
-    result = {"test images as they are": frechet_distance(test, train)}
-    for name, corrupt in CORRUPTIONS.items():
-        seen = _Corrupted(extractor, corrupt)
-        result[name] = frechet_distance(compute_moments(images, seen, batch_size, device, f"ruler, {name}"), train)
-    return result
-
-
-def measure_floor(
-    images: np.ndarray, count: int, train: Moments, extractor: Extractor, batch_size: int, device: torch.device
-) -> tuple[int, float]:
-    """FD-CIFAR of as many test images as a set of samples has: what a perfect model would get at that number.
-
-    The distance is biased: of fewer images it is larger, even if they are real.
-
-    Args:
-        images: test split, (N, 3, H, W) uint8; its first ``count`` images are used, or all if there are fewer.
+        count: images of a set of samples.
         train: moments of the training images' features.
 
     Returns:
-        The number of images and their distance.
+        One row a kind of images: ``images`` (a description), ``count``, ``reference_count``, and each metric's value.
     """
-    chosen = images[:count]
-    moments = compute_moments(chosen, extractor, batch_size, device, "ruler, as many test images as samples")
-    return len(chosen), frechet_distance(moments, train)
+
+    def row(name: str, chosen: np.ndarray, see: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        moments = compute_moments(chosen, see, batch_size, device, f"calibration, {name}")
+        values = {metric.name: float(metric.load()(moments, train)) for metric in metrics}
+        return {"images": name, "count": len(chosen), "reference_count": train.count, **values}
+
+    rows = [row(AS_THEY_ARE, images, extractor)]
+    if count < len(images):
+        rows.append(row(AS_MANY, images[:count], extractor))
+    return rows + [row(name, images, _Corrupted(extractor, corrupt)) for name, corrupt in CORRUPTIONS.items()]

@@ -1,122 +1,115 @@
-"""Every Frechet distance of one model, from the feature statistics of its sets of samples."""
+"""Every metric of one model that compares features of its samples with the dataset's."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridflow.evaluation.metrics.frechet import Moments, frechet_distance, load_moments
+from hybridflow.config.metrics import METRICS
+from hybridflow.evaluation.metrics.frechet import Moments, load_moments
+from hybridflow.io.records import read_record
 from hybridflow.runtime.errors import UserError
 
-VERSION = 1
-"""Raise it when a change of the code changes the distances of the same samples."""
 
-DISTANCES = {
-    ("inception", "train"): "fid",
-    ("cifar_classifier", "train"): "fd_cifar",
-    ("cifar_classifier", "test"): "fd_cifar_test",
-}
-"""(extractor, split of the reference images): name of the distance."""
+@dataclass(frozen=True)
+class Measured:
+    """Features that were computed: their moments, and the record of what they are of."""
 
-Described = tuple[Moments, dict[str, Any]]  # moments, and what they were computed from
+    path: Path
+    moments: Moments
+    record: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Measured:
+        """Reads statistics and their record.
+
+        Raises:
+            UserError: a file is missing, damaged or exchanged.
+        """
+        return cls(Path(path), *load_moments(path))
 
 
 def measure_fidelity(
-    notes: Sequence[dict[str, Any]],
-    samples: Sequence[Sequence[str | Path]],
-    references: Sequence[str | Path],
-    classifier_accuracy: float | None,
+    metrics: Sequence[str],
+    samples: Sequence[str | Path],
+    features: Sequence[dict[str, str | Path]],
+    references: dict[tuple[str, str], str | Path],
 ) -> dict[str, Any]:
-    """The content of ``fidelity.json``; a distance whose statistics are not given is null, never 0.
+    """The content of ``fidelity.json``.
 
-    Every set of samples has distances of its own. Pooled into one set they would be smaller, because a Frechet
-    distance falls with the number of images.
+    Every set of samples has values of its own. Pooled into one set they would differ, because a Frechet distance falls
+    with the number of images.
 
     Args:
-        notes: ``samples.json`` of every set: the checkpoint's key and the sampling settings.
-        samples: feature statistics of every set, one file per extractor.
-        references: feature statistics of the dataset, one file per extractor and split.
-        classifier_accuracy: of the FD-CIFAR classifier on the test split, a share.
+        metrics: names of :data:`~hybridflow.config.metrics.METRICS`.
+        samples: ``samples.json`` of every set.
+        features: for every set, feature statistics by extractor.
+        references: feature statistics of the dataset by (extractor, split).
 
     Raises:
-        UserError: samples of another checkpoint or set, or features of another network.
+        UserError: samples of another checkpoint or set, or features of other weights.
     """
-    first = notes[0]
-    reference = [load_moments(path) for path in references]
-    weights: dict[str, str] = {}
-    sets = []
-    for number, (note, paths) in enumerate(zip(notes, samples, strict=True)):
-        generated = _load_set(number, note, first, paths)
-        for path, (_, described) in zip(paths, generated.values(), strict=True):
-            if weights.setdefault(described["extractor"], described["weights_sha256"]) != described["weights_sha256"]:
-                raise UserError(f"{path} holds features of other weights than the first set's; delete both.")
-        sets.append({"set": number, **_distances(generated, reference, references), **_classes(generated, paths)})
+    records = [read_record(path, ()) for path in samples]
+    sets = [
+        {name: _of_this_set(Measured.read(file), records, number) for name, file in files.items()}
+        for number, files in enumerate(features)
+    ]
+    dataset = {key: Measured.read(path) for key, path in references.items()}
+    _same_weights([*(measured for one in sets for measured in one.values()), *dataset.values()])
     result: dict[str, Any] = {
-        "checkpoint": first["checkpoint"],
-        "images": first["sampling"]["images"],
-        "reference_images": next((m.count for m, described in reference if described["split"] == "train"), None),
-        "temperature": first["sampling"]["temperature"],
-        "sampling_seed": first["sampling"]["seed"],
+        "checkpoint": records[0]["checkpoint"],
+        "sampling": records[0]["sampling"],
+        "images": records[0]["sampling"]["images"],
+        "sets": len(sets),
+        "reference_images": {split: measured.moments.count for (_, split), measured in dataset.items()},
+        "weights_sha256": {name: measured.record["weights_sha256"] for name, measured in sets[0].items()},
+        "dimensions": {name: len(measured.moments.mean) for name, measured in sets[0].items()},
+        "metrics": {},
     }
-    for name in DISTANCES.values():
-        values = [one[name] for one in sets]
-        result[name] = None if None in values else statistics.fmean(values)
-        result[f"{name}_sd"] = None if None in values or len(values) == 1 else statistics.stdev(values)
-    counts = [one["class_counts"] for one in sets]
-    return result | {
-        "fid_weights_sha256": weights.get("inception"),
-        "classifier_sha256": weights.get("cifar_classifier"),
-        "classifier_accuracy": classifier_accuracy,
-        "repeats": len(sets),
-        "class_counts": None if None in counts else [sum(column) for column in zip(*counts, strict=True)],
-        "sets": sets,
-    }
+    for name in metrics:
+        metric = METRICS[name]
+        reference = dataset[metric.extractor, metric.reference].moments
+        values = [float(metric.load()(one[metric.extractor].moments, reference)) for one in sets]
+        result["metrics"][name] = {
+            "value": statistics.fmean(values),
+            "sd": statistics.stdev(values) if len(values) > 1 else None,
+            "values": values,
+            "version": metric.version,
+        }
+    counts = [measured.record["class_counts"] for one in sets for measured in one.values() if _counted(measured)]
+    return result | {"class_counts": counts or None}
 
 
-def _load_set(
-    number: int, note: dict[str, Any], first: dict[str, Any], paths: Sequence[str | Path]
-) -> dict[str, Described]:
-    """Statistics of one set's features by extractor; makes sure that they are of this set."""
-    if (note["checkpoint"], note["sampling"]) != (first["checkpoint"], first["sampling"]):
+def _counted(measured: Measured) -> bool:
+    return "class_counts" in measured.record
+
+
+def _of_this_set(measured: Measured, records: Sequence[dict[str, Any]], number: int) -> Measured:
+    """Makes sure that features are of the set ``number``, and that all sets were drawn alike."""
+    first, record = records[0], records[number]
+    drawn_alike = (record["checkpoint"], record["sampling"]) == (first["checkpoint"], first["sampling"])
+    if not drawn_alike or record.get("repeat", 0) != number:
         raise UserError(
-            f"set {number} of the samples of {first['checkpoint']} was drawn from {note['checkpoint']} or with other "
-            "settings than the first set; delete its samples.json."
+            f"set {number} of the samples of {first['checkpoint']} was drawn from {record['checkpoint']} or with other "
+            "settings than the first set; delete its samples.json and run the workflow again."
         )
-    generated = {}
-    for path in paths:
-        moments, described = load_moments(path)
-        same = all(described.get(name) == note.get(name) for name in ("checkpoint", "sampling", "repeat"))
-        same = same and described.get("samples_sha256") == note["files"]["samples.npy"]
-        if not same or note.get("repeat", 0) != number or moments.count != note["sampling"]["images"]:
+    if measured.record.get("samples_sha256") != record["files"]["samples.npy"]:
+        raise UserError(
+            f"{measured.path} was measured on other samples than those of {record['checkpoint']}, set {number}; delete "
+            "it and run the workflow again."
+        )
+    return measured
+
+
+def _same_weights(everything: Sequence[Measured]) -> None:
+    weights: dict[str, Measured] = {}
+    for measured in everything:
+        first = weights.setdefault(measured.record["extractor"], measured)
+        if first.record["weights_sha256"] != measured.record["weights_sha256"]:
             raise UserError(
-                f"{path} was measured on other samples than those of {note['checkpoint']}, set {number}; delete it and "
-                "run the workflow again."
+                f"{first.path} and {measured.path} hold features of different weights; delete both and run the workflow "
+                "again."
             )
-        generated[described["extractor"]] = (moments, described)
-    return generated
-
-
-def _distances(
-    generated: dict[str, Described], reference: Sequence[Described], paths: Sequence[str | Path]
-) -> dict[str, float | None]:
-    """Every distance of one set of samples by name."""
-    result: dict[str, float | None] = dict.fromkeys(DISTANCES.values())
-    for path, (moments, described) in zip(paths, reference, strict=True):
-        ours, ours_described = generated[described["extractor"]]
-        if described["weights_sha256"] != ours_described["weights_sha256"]:
-            raise UserError(f"{path} holds features of other weights than the samples' features; delete both.")
-        result[DISTANCES[described["extractor"], described["split"]]] = frechet_distance(ours, moments)
-    return result
-
-
-def _classes(generated: dict[str, Described], paths: Sequence[str | Path]) -> dict[str, list[int] | None]:
-    """How many images of one set the classifier assigned to each class, by label."""
-    if "cifar_classifier" not in generated:
-        return {"class_counts": None}
-    moments, described = generated["cifar_classifier"]
-    counts = described.get("class_counts")
-    if counts is None or sum(counts) != moments.count:
-        raise UserError(f"{paths[list(generated).index('cifar_classifier')]} has no class counts; delete it.")
-    return {"class_counts": counts}

@@ -20,6 +20,14 @@ def md5_file(path: str | Path) -> str:
         return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+KEY_LENGTH = 12
+
+
+def short_key(value: Any) -> str:
+    """The key of a result: the first digits of the SHA-256 of everything that determines it."""
+    return sha256_json(value)[:KEY_LENGTH]
+
+
 def sha256_json(value: Any) -> str:
     """Hexadecimal SHA-256 of a value as canonical JSON (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -19,7 +19,7 @@ import yaml
 
 from hybridflow.config.experiment import Settings
 from hybridflow.io.locks import exclusive_lock
-from hybridflow.store.keys import INCEPTION_SHA256, classifier_key, moments_key, training_key
+from hybridflow.store.keys import moments_key, training_key
 
 ROOT = Path(os.environ.get("HYBRIDFLOW_STORE", "store"))
 
@@ -95,44 +95,27 @@ def variant_entry(settings: Settings, name: str, seed: int, dataset_hash: str, r
     return Entry(f"{name}-seed{seed}", key, (".safetensors", ".jsonl"), root)
 
 
-def classifier_entry(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Entry:
-    """Weights of the classifier behind FD-CIFAR."""
-    key = classifier_key(settings.evaluation.extractors["cifar_classifier"], dataset_hash)
-    return Entry("classifier", key, (".safetensors",), root)
+def extractor_entry(settings: Settings, extractor: str, dataset_hash: str, root: Path = ROOT) -> Entry:
+    """Weights of a feature extractor that is trained here."""
+    chosen = settings.evaluation.extractors[extractor]
+    return Entry(str(chosen.stored_as), chosen.identity(dataset_hash), (".safetensors",), root)
 
 
-def moments_entry(
-    settings: Settings,
-    extractor: str,
-    split: str,
-    dataset_hash: str,
-    root: Path = ROOT,
-    weights: str = INCEPTION_SHA256,
-) -> Entry:
-    """Feature statistics of one split of the dataset.
-
-    Args:
-        extractor: ``inception`` or ``cifar_classifier``.
-        weights: SHA-256 of the Inception weights.
-    """
-    identity = f"inception-{weights}"
-    if extractor == "cifar_classifier":
-        identity = classifier_key(settings.evaluation.extractors["cifar_classifier"], dataset_hash)
+def moments_entry(settings: Settings, extractor: str, split: str, dataset_hash: str, root: Path = ROOT) -> Entry:
+    """Feature statistics of one split of the dataset."""
+    identity = settings.evaluation.extractors[extractor].identity(dataset_hash)
     return Entry(f"moments-{extractor}-{split}", moments_key(identity, split, dataset_hash), (".npz",), root)
 
 
 def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Iterator[Entry]:
     """Every entry the configured experiment needs."""
-    for name in settings.variants:
-        for seed in settings.seeds:
-            yield variant_entry(settings, name, seed, dataset_hash, root)
-    if "cifar_classifier" in settings.evaluation.needed_extractors:
-        yield classifier_entry(settings, dataset_hash, root)
-        for split in ("train", "test"):
-            yield moments_entry(settings, "cifar_classifier", split, dataset_hash, root)
-    inception = settings.evaluation.extractors.get("inception")
-    if "inception" in settings.evaluation.needed_extractors and inception.weights is None:
-        yield moments_entry(settings, "inception", "train", dataset_hash, root)
+    for name, seed in settings.models:
+        yield variant_entry(settings, name, seed, dataset_hash, root)
+    for extractor in settings.evaluation.needed_extractors:
+        if settings.evaluation.extractors[extractor].stored_as is not None:
+            yield extractor_entry(settings, extractor, dataset_hash, root)
+    for extractor, split in settings.evaluation.references:
+        yield moments_entry(settings, extractor, split, dataset_hash, root)
 
 
 def status_lines(entries: list[Entry]) -> list[str]:

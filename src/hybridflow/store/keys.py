@@ -7,20 +7,14 @@ the workflow computes keys whenever it is parsed.
 
 from __future__ import annotations
 
-from hybridflow.config.evaluation import CifarClassifierSettings
 from hybridflow.config.experiment import Settings
-from hybridflow.io.hashing import sha256_json
+from hybridflow.io.hashing import short_key
 
 TRAINING_VERSION = 1
 """Raise by hand when a change of the code changes trained weights: every variant then trains anew."""
 
 MOMENTS_VERSION = 1
 """The same for the feature statistics of the reference images."""
-
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-"""The weights file every published FID rests on: pytorch-fid's pt_inception-2015-12-05-6726825d.pth."""
-
-KEY_LENGTH = 12
 
 
 def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) -> str:
@@ -31,7 +25,7 @@ def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) ->
     if variant.discriminator is not None:  # only an adversarial step reads these
         discriminator = variant.discriminator.key_values()
         training |= variant.adversarial.key_values()
-    return _short(
+    return short_key(
         {
             "version": TRAINING_VERSION,
             "flow": variant.generator.key_values(),  # the name of the section when the first results were stored
@@ -45,19 +39,10 @@ def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) ->
     )
 
 
-def classifier_key(settings: CifarClassifierSettings, dataset_hash: str) -> str:
-    """Key of the classifier behind FD-CIFAR."""
-    return _short({"version": settings.version, "classifier": settings.key_values(), "dataset": dataset_hash})
-
-
 def moments_key(extractor: str, split: str, dataset_hash: str) -> str:
     """Key of the feature statistics of one split of the dataset.
 
     Args:
-        extractor: identifies the network and its weights.
+        extractor: identity of the network and its weights.
     """
-    return _short({"version": MOMENTS_VERSION, "extractor": extractor, "split": split, "dataset": dataset_hash})
-
-
-def _short(value: object) -> str:
-    return sha256_json(value)[:KEY_LENGTH]
+    return short_key({"version": MOMENTS_VERSION, "extractor": extractor, "split": split, "dataset": dataset_hash})

@@ -1,43 +1,92 @@
-"""From a stack of images to the moments of their features, in one pass."""
+"""The contract of a feature extractor, and the moments of features in one pass."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hybridflow.config.evaluation import EXTRACTORS
+from hybridflow.config.experiment import Settings
 from hybridflow.evaluation.metrics.frechet import MomentAccumulator, Moments
 from hybridflow.runtime.progress import Progress
 
 
-class Extractor(Protocol):
+@dataclass(frozen=True)
+class Preparation:
+    """What an extractor may use to get its weights.
+
+    Attributes:
+        settings: the experiment.
+        dataset: folder of the dataset's arrays.
+        dataset_hash: content hash of the dataset.
+        downloads: folder for what is fetched.
+        device: gives the job's device within a block; whoever enters it may have to wait for a GPU.
+        threads: CPU threads.
+    """
+
+    settings: Settings
+    dataset: Path
+    dataset_hash: str
+    downloads: Path
+    device: Callable[[], AbstractContextManager[torch.device]]
+    threads: int
+
+
+class Extractor(ABC):
     """Maps images to feature vectors.
 
     Attributes:
-        name: identifies network and weights; stands beside every number that depends on them.
         dimensions: length D of a feature vector.
     """
 
-    name: str
     dimensions: int
 
+    @classmethod
+    @abstractmethod
+    def prepare(cls, target: Path, given: Preparation) -> dict[str, Any]:
+        """Writes the network's weights to ``target``: trains, fetches or copies them.
+
+        Returns:
+            What is worth knowing of them, JSON-able.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, weights: Path, settings: Settings, device: torch.device | str) -> Extractor:
+        """The network with the weights of :meth:`prepare`, which the caller has verified, on ``device``."""
+
+    @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 on the extractor's device -> (N, D) float32 on the same device."""
-        ...
+
+    def tallies(self) -> dict[str, Any]:
+        """What was counted in all passes so far, besides the features; JSON-able."""
+        return {}
+
+
+def extractor_class(name: str) -> type[Extractor]:
+    """The extractor that is registered under ``name``."""
+    return EXTRACTORS[name].load()
 
 
 def compute_moments(
-    images: np.ndarray, extractor: Extractor, batch_size: int, device: torch.device | str, label: str
+    images: np.ndarray, extractor: Callable[[Tensor], Tensor], batch_size: int, device: torch.device | str, label: str
 ) -> Moments:
     """Moments of the features of every image, float64.
 
     Args:
         images: (N, 3, H, W) uint8, may be memory-mapped: one batch is read at a time.
-        extractor: the network; it must live on ``device``.
+        extractor: an :class:`Extractor` on ``device``, or any function of such a kind.
         batch_size: images per call of the network.
-        label: what stands in front of the progress lines.
+        label: in front of the progress lines.
 
     Raises:
         ValueError: ``images`` has another shape or dtype, or fewer than two images.

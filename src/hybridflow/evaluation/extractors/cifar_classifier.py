@@ -1,131 +1,93 @@
-"""The small CIFAR-10 classifier in whose penultimate layer FD-CIFAR is measured.
-
-The network follows airbench (Jordan, "94% on CIFAR-10 in 3.29 seconds", arXiv 2404.00498): a frozen patch-whitening
-first layer and six 3x3 convolutions. :mod:`hybridflow.training.classifier` trains it.
-"""
+"""Features of the small CIFAR-10 classifier that is trained here: FD-CIFAR is measured in them."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from hybridflow.config.evaluation import CifarClassifierSettings
-from hybridflow.io.files import atomic_path
+from hybridflow.config.experiment import Settings
+from hybridflow.data.images import load_images, load_labels
+from hybridflow.evaluation.extractors.base import Extractor, Preparation
+from hybridflow.evaluation.extractors.cifar_network import CLASSES, CifarClassifier
+from hybridflow.evaluation.extractors.cifar_training import train_classifier
+from hybridflow.io.files import atomic_path, copy_into_place
 from hybridflow.io.records import read_record, record_of, write_record
 from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.revision import code_revision
-
-CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")  # by label
-CLASSES = len(CLASS_NAMES)
-PATCH_CHANNELS = 24  # 2x2 patches of 3 channels have 12 principal directions, each used with both signs
-PIXEL_MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10's training images, in [0, 1]
-PIXEL_STD = (0.2470, 0.2435, 0.2616)
-LOGIT_SCALE = 1 / 9
+from hybridflow.store.entries import claim, extractor_entry
+from hybridflow.training.resume import ResumeState
 
 
-class CifarClassifier(nn.Module):
-    """VGG-like network of ``width``-``2 width``-``4 width`` channels for 32x32 RGB images.
-
-    Shape:
-        images: (N, 3, 32, 32) uint8; features: (N, 4 width); logits: (N, 10).
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.dimensions = 4 * width
-        self.register_buffer("mean", 255 * torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
-        self.whitening = nn.Conv2d(3, PATCH_CHANNELS, 2, bias=False).requires_grad_(False)
-        channels = (PATCH_CHANNELS, width, 2 * width, 4 * width)
-        self.stages = nn.Sequential(*(Stage(*pair) for pair in pairwise(channels)))
-        self.head = nn.Linear(4 * width, CLASSES, bias=False)
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """uint8 to float32 with zero mean and unit deviation a channel."""
-        return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Penultimate layer."""
-        x = F.gelu(self.whitening(self.normalise(images)))  # (N, 24, 31, 31)
-        return self.stages(x).amax((2, 3))  # (N, 4 width, 3, 3) -> (N, 4 width)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits."""
-        return self.logits(self.features(images))
-
-    def logits(self, features: Tensor) -> Tensor:
-        """From the penultimate layer on."""
-        return self.head(features) * LOGIT_SCALE
-
-
-class Stage(nn.Sequential):
-    """Convolution, 2x2 max-pooling, convolution; each convolution with BatchNorm and GELU."""
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),
-            nn.MaxPool2d(2),
-            _norm(channels),
-            nn.GELU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            _norm(channels),
-            nn.GELU(),
-        )
-
-
-def _norm(channels: int) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels, momentum=0.4)  # short trainings: the running statistics must follow quickly
-    norm.weight.requires_grad_(False)  # the convolution behind it can scale as well
-    return norm
-
-
-class ClassifierExtractor:
-    """Penultimate features of a trained classifier as an Extractor, in fp32.
+class ClassifierExtractor(Extractor):
+    """Penultimate features of the trained classifier, in fp32; it also counts the classes it sees.
 
     Args:
         model: the classifier; it is put into evaluation mode.
         device: where it runs.
     """
 
-    name = "cifar_classifier"
-
     def __init__(self, model: CifarClassifier, device: torch.device | str) -> None:
         self.model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self.dimensions = model.dimensions
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """(N, 3, 32, 32) uint8 -> (N, 4 width) float32."""
-        return self.model.features(images)
-
-
-class ClassCounter:
-    """An Extractor that also counts how many images its classifier assigns to each class, in the same pass.
-
-    Attributes:
-        counts: images by label, of everything that was extracted so far.
-    """
-
-    def __init__(self, extractor: ClassifierExtractor) -> None:
-        self.extractor, self.name, self.dimensions = extractor, extractor.name, extractor.dimensions
         self.counts = [0] * CLASSES
 
+    @classmethod
+    def prepare(cls, target: Path, given: Preparation) -> dict[str, Any]:
+        """Trains the classifier unless the store holds it."""
+        settings = given.settings.evaluation.extractors["cifar_classifier"]
+        entry = extractor_entry(given.settings, "cifar_classifier", given.dataset_hash)
+        stored, resume = entry.file(".safetensors"), ResumeState(entry.file(".resume"), entry.key)
+        arrays = [f"{split}{kind}.npy" for split in ("train", "test") for kind in ("", "_labels")]
+        with claim(entry):
+            if entry.stored:
+                print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
+            else:
+                entry.record.unlink(missing_ok=True)  # it must not speak for a file that is written now
+                images, labels, test_images, test_labels = (
+                    (load_labels if "_labels" in name else load_images)(given.dataset / name) for name in arrays
+                )
+                with given.device() as device:
+                    state, accuracy = train_classifier(
+                        images,
+                        labels,
+                        test_images,
+                        test_labels,
+                        settings,
+                        device,
+                        given.threads,
+                        "train classifier",
+                        resume,
+                    )
+                save_classifier(stored, state, settings, accuracy, entry.key)
+            resume.remove()
+        accuracy = read_record(entry.record, key=entry.key)["accuracy"]
+        print(f"classifier: {100 * accuracy['test']:.1f} % accuracy on the test split", file=sys.stderr)
+        copy_into_place(stored, target)
+        return {"accuracy": accuracy}
+
+    @classmethod
+    def load(cls, weights: Path, settings: Settings, device: torch.device | str) -> ClassifierExtractor:
+        return cls(read_classifier(weights, settings.evaluation.extractors["cifar_classifier"].width), device)
+
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, 32, 32) uint8 -> (N, 4 width) float32."""
-        features = self.extractor(images)
-        labels = self.extractor.model.logits(features).argmax(1)
-        found = torch.bincount(labels, minlength=CLASSES).tolist()
+        features = self.model.features(images)
+        found = torch.bincount(self.model.logits(features).argmax(1), minlength=CLASSES).tolist()
         self.counts = [before + new for before, new in zip(self.counts, found, strict=True)]
         return features
+
+    def tallies(self) -> dict[str, Any]:
+        """``class_counts``: images that the classifier assigned to each class, by label."""
+        return {"class_counts": self.counts}
 
 
 def save_classifier(
@@ -143,19 +105,15 @@ def save_classifier(
     write_record(record_of(path), values, [path])
 
 
-def load_classifier(path: str | Path, device: torch.device | str) -> tuple[CifarClassifier, dict[str, Any]]:
-    """Reads what :func:`save_classifier` wrote.
-
-    Returns:
-        The network on ``device`` in evaluation mode, and its record.
+def read_classifier(path: str | Path, width: int) -> CifarClassifier:
+    """The network whose weights :func:`save_classifier` wrote.
 
     Raises:
-        UserError: file or record is missing, damaged or exchanged.
+        UserError: the file is not such a classifier.
     """
-    record = read_record(record_of(path), [Path(path).name])
+    model = CifarClassifier(width)
     try:
-        model = CifarClassifier(record["settings"]["width"])
         model.load_state_dict(load_file(path))
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, AttributeError):
-        raise UserError(f"{path} is not a trained CIFAR-10 classifier; {repair_hint(path)}.") from None
-    return model.to(device, memory_format=torch.channels_last).eval(), record
+        raise UserError(f"{path} is not a trained CIFAR-10 classifier of this width; {repair_hint(path)}.") from None
+    return model

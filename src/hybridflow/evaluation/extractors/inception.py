@@ -1,8 +1,7 @@
 """pytorch-fid's Inception network as a feature extractor, with weights that are verified.
 
 Only the weights file that pytorch-fid publishes gives numbers that may be called FID. Another file of
-the same layout can be named in the configuration, for tests and offline trials; the extractor's name
-then says so.
+the same layout can be named in the configuration, for tests and offline trials; the table then says so.
 """
 
 from __future__ import annotations
@@ -11,22 +10,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybridflow.config.evaluation import InceptionSettings
+from hybridflow.config.evaluation import INCEPTION_SHA256, InceptionSettings
+from hybridflow.config.experiment import Settings
+from hybridflow.evaluation.extractors.base import Extractor, Preparation
 from hybridflow.io.download import DownloadError, download
 from hybridflow.io.files import copy_into_place
-from hybridflow.io.hashing import sha256_file
-from hybridflow.io.repair import repair_hint
 from hybridflow.runtime.errors import UserError
-from hybridflow.store.keys import INCEPTION_SHA256
 
-WEIGHTS_BYTES = 95_628_359
-OFFICIAL_NAME = "inception"
 HELP = "let `evaluation.extractors.inception.weights` name a copy of the file, or take FID out of `evaluation.metrics`"
+WEIGHTS_NAME = "pt_inception-2015-12-05.pth"
 _building = threading.Lock()
 
 
@@ -35,24 +33,6 @@ def weights_url() -> str:
     from pytorch_fid.inception import FID_WEIGHTS_URL
 
     return FID_WEIGHTS_URL
-
-
-def is_official(path: str | Path) -> bool:
-    """Whether the file is the one that FID is defined with, by size and SHA-256."""
-    path = Path(path)
-    return path.stat().st_size == WEIGHTS_BYTES and sha256_file(path) == INCEPTION_SHA256
-
-
-def extractor_name(path: str | Path) -> str:
-    """``inception`` for the official weights, otherwise ``inception-standin-`` and the hash's start.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    try:
-        return OFFICIAL_NAME if is_official(path) else f"inception-standin-{sha256_file(path)[:8]}"
-    except OSError as error:
-        raise UserError(f"cannot read the Inception weights {path}: {error.strerror}; {HELP}.") from None
 
 
 def fetch_inception_weights(settings: InceptionSettings, target: str | Path) -> Path:
@@ -66,44 +46,22 @@ def fetch_inception_weights(settings: InceptionSettings, target: str | Path) -> 
         UserError: it cannot be had; the sentence says how to supply it or do without.
     """
     target = Path(target)
-    source = settings.weights
-    if source is not None and "://" not in source:
-        path = Path(source).expanduser()
-        if not path.is_file():
+    own = settings.own_file
+    if own is not None:
+        if not own.is_file():
             raise UserError(
-                f"config: `evaluation.extractors.inception.weights` is {source!r}, which is not a file; {HELP}."
+                f"config: `evaluation.extractors.inception.weights` is {settings.weights!r}, which is not a file; {HELP}."
             )
-        try:
-            copy_into_place(path, target)
-        except OSError as error:
-            raise UserError(f"cannot copy the Inception weights {path} to {target}: {error.strerror}.") from None
+        copy_into_place(own, target)
         return target
-    url = source or weights_url()
+    url = settings.weights or weights_url()
     try:
         return download(url, target, sha256=INCEPTION_SHA256, label="Inception weights")
     except DownloadError as error:
         raise UserError(f"the Inception weights cannot be fetched from {url}: {error.reason}; {HELP}.") from None
 
 
-def check_weights(settings: InceptionSettings, path: str | Path) -> None:
-    """Makes sure that a fetched file is still the one that was asked for: the official one, or the user's own.
-
-    Raises:
-        UserError: it is not.
-    """
-    source = settings.weights
-    if source is None or "://" in source:
-        sound = is_official(path)
-    else:
-        own = Path(source).expanduser()
-        sound = not own.is_file() or sha256_file(own) == sha256_file(path)
-    if not sound:
-        raise UserError(
-            f"the Inception weights {path} are damaged (they are not what was fetched); {repair_hint(path)}."
-        )
-
-
-class InceptionExtractor:
+class InceptionExtractor(Extractor):
     """Features of pytorch-fid's InceptionV3, from the bytes of an image.
 
     Pixels are divided by 255, as torchvision's ToTensor does with PNG files in pytorch-fid; the
@@ -111,12 +69,24 @@ class InceptionExtractor:
 
     Args:
         network: a ``pytorch_fid.inception.InceptionV3`` with one output block.
-        name: see :func:`extractor_name`.
         dimensions: length of a feature vector.
     """
 
-    def __init__(self, network: nn.Module, name: str, dimensions: int) -> None:
-        self.network, self.name, self.dimensions = network.eval(), name, dimensions
+    def __init__(self, network: nn.Module, dimensions: int) -> None:
+        self.network, self.dimensions = network.eval(), dimensions
+
+    @classmethod
+    def prepare(cls, target: Path, given: Preparation) -> dict[str, Any]:
+        settings = given.settings.evaluation.extractors["inception"]
+        if settings.own_file is not None:
+            fetch_inception_weights(settings, target)
+        else:  # kept where other experiments find it
+            copy_into_place(fetch_inception_weights(settings, given.downloads / WEIGHTS_NAME), target)
+        return {}
+
+    @classmethod
+    def load(cls, weights: Path, settings: Settings, device: torch.device | str) -> InceptionExtractor:
+        return load_inception(weights, device)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -134,11 +104,10 @@ def load_inception(path: str | Path, device: torch.device | str, dimensions: int
         dimensions: 2048 (pool3, the one FID uses), or 768, 192 or 64 of an earlier layer.
 
     Raises:
-        UserError: the file cannot be read or does not hold these weights.
+        UserError: the file does not hold these weights.
     """
     from pytorch_fid.inception import InceptionV3
 
-    name = extractor_name(path)
     malformed = UserError(f"{path} does not hold the weights of pytorch-fid's Inception network; {HELP}.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -152,7 +121,7 @@ def load_inception(path: str | Path, device: torch.device | str, dimensions: int
     except RuntimeError:  # missing, unknown or misshapen entries
         raise malformed from None
     # Half as fast again on a CPU; features move by rounding alone.
-    return InceptionExtractor(network.to(device, memory_format=torch.channels_last), name, dimensions)
+    return InceptionExtractor(network.to(device, memory_format=torch.channels_last), dimensions)
 
 
 @contextmanager

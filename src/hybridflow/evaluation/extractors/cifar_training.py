@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hybridflow.config.evaluation import CifarClassifierSettings
 from hybridflow.config.training import AugmentationSettings
 from hybridflow.data.augment import augment
-from hybridflow.evaluation.extractors.cifar_classifier import CLASSES, CifarClassifier
+from hybridflow.evaluation.extractors.cifar_network import CLASSES, CifarClassifier
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import Progress
 from hybridflow.runtime.seeding import derive_seed
