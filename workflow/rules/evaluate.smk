@@ -154,6 +154,7 @@ rule evaluate_fidelity:
         samples=samples_records,
         features=sample_features,
         references=reference_features,
+        extractors=expand(rules.prepare_extractor.output.record, extractor=EXTRACTORS),
     output:
         summary=RUN.fidelity,
     log:

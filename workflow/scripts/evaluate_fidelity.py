@@ -1,6 +1,6 @@
 """Every metric that compares a model's sets of samples with the dataset, from the statistics of their features."""
 
-from hybridflow.io.records import write_record
+from hybridflow.io.records import read_record, write_record
 from hybridflow.io.run_folder import RunFolder
 from hybridflow.jobs import workflow_job
 
@@ -17,5 +17,6 @@ with workflow_job(snakemake) as settings:
         [run.samples_record(number) for number in sets],
         [{name: run.features(name, number) for name in extractors} for number in sets],
         {(name, split): f"{results}/reference/{name}-{split}.npz" for name, split in settings.evaluation.references},
+        {name: read_record(f"{results}/reference/{name}.json", ())["description"] for name in extractors},
     )
     write_record(snakemake.output.summary, measured | {"revision": code_revision()})

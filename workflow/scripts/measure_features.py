@@ -1,4 +1,4 @@
-"""Measures the moments of a network's features: of a split of the dataset (kept in the store), or of a set of samples."""
+"""Measures moments of features: of a split of the dataset (kept in the store), or of a set of samples."""
 
 import sys
 from pathlib import Path

@@ -20,5 +20,6 @@ with workflow_job(snakemake) as settings:
     dataset = Path(snakemake.input.manifest).parent
     given = Preparation(settings, dataset, snakemake.params.dataset, downloads, device, snakemake.threads)
     description = extractor_class(name).prepare(weights, given)
-    values = {"extractor": name, "weights_sha256": sha256_file(weights), **description, "revision": code_revision()}
+    values = {"extractor": name, "weights_sha256": sha256_file(weights), "description": description}
+    values |= {"revision": code_revision()}
     write_record(snakemake.output.record, values, [weights])

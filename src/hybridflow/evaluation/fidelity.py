@@ -37,6 +37,7 @@ def measure_fidelity(
     samples: Sequence[str | Path],
     features: Sequence[dict[str, str | Path]],
     references: dict[tuple[str, str], str | Path],
+    extractors: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """The content of ``fidelity.json``.
 
@@ -48,6 +49,7 @@ def measure_fidelity(
         samples: ``samples.json`` of every set.
         features: for every set, feature statistics by extractor.
         references: feature statistics of the dataset by (extractor, split).
+        extractors: what is worth knowing of each network.
 
     Raises:
         UserError: samples of another checkpoint or set, or features of other weights.
@@ -67,6 +69,7 @@ def measure_fidelity(
         "reference_images": {split: measured.moments.count for (_, split), measured in dataset.items()},
         "weights_sha256": {name: measured.record["weights_sha256"] for name, measured in sets[0].items()},
         "dimensions": {name: len(measured.moments.mean) for name, measured in sets[0].items()},
+        "extractors": extractors,
         "metrics": {},
     }
     for name in metrics:
@@ -110,6 +113,6 @@ def _same_weights(everything: Sequence[Measured]) -> None:
         first = weights.setdefault(measured.record["extractor"], measured)
         if first.record["weights_sha256"] != measured.record["weights_sha256"]:
             raise UserError(
-                f"{first.path} and {measured.path} hold features of different weights; delete both and run the workflow "
-                "again."
+                f"{first.path} and {measured.path} hold features of different weights; delete both and run the "
+                "workflow again."
             )
