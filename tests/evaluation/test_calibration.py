@@ -1,4 +1,4 @@
-"""The corruptions that give FD-CIFAR a scale."""
+"""The corruptions that give a distance a scale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hybridflow.evaluation.calibration import CORRUPTIONS, add_noise, blur, measure_floor, measure_ruler
+from hybridflow.config.metrics import METRICS
+from hybridflow.evaluation.calibration import AS_MANY, AS_THEY_ARE, CORRUPTIONS, add_noise, blur, calibrate
 from hybridflow.evaluation.extractors.base import compute_moments
 from hybridflow.evaluation.metrics.frechet import frechet_distance
 
@@ -35,29 +36,21 @@ def test_blur_averages_squares(images: np.ndarray) -> None:
     assert torch.equal(blurred[:, :, ::4].repeat_interleave(4, 2), blurred)
 
 
-class Pixels:
+def pixels(images: torch.Tensor) -> torch.Tensor:
     """Features that are easy to check: the mean of every quarter of an image."""
-
-    name, dimensions = "pixels", 12
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.avg_pool2d(images.float(), 16).flatten(1)
+    return torch.nn.functional.avg_pool2d(images.float(), 16).flatten(1)
 
 
-def test_the_ruler_measures_what_it_names(images: np.ndarray) -> None:
-    moments = compute_moments(images, Pixels(), 16, "cpu", "test")
-    ruler = measure_ruler(images, moments, moments, Pixels(), 16, torch.device("cpu"))
-    unchanged, noise, averaged = ruler.values()
-    assert list(ruler)[1:] == list(CORRUPTIONS)
+def test_the_rows_are_what_they_name(images: np.ndarray) -> None:
+    train = compute_moments(images, pixels, 16, "cpu", "test")
+    few, many = (
+        calibrate([METRICS["fd_cifar"]], images, count, train, pixels, 16, torch.device("cpu")) for count in (20, 64)
+    )
+    assert [row["images"] for row in few] == [AS_THEY_ARE, AS_MANY, *CORRUPTIONS]
+    assert [row["images"] for row in many] == [AS_THEY_ARE, *CORRUPTIONS]
+    unchanged, fewer, noise, averaged = (row["fd_cifar"] for row in few)
     assert unchanged == pytest.approx(0, abs=1e-6)
+    assert fewer == frechet_distance(compute_moments(images[:20], pixels, 16, "cpu", "test"), train) > 1
     assert averaged < 1  # the mean of a quarter survives the averaging
     assert noise > averaged  # clamping moves dark and bright images
-
-
-def test_the_floor_is_that_of_as_many_images(images: np.ndarray) -> None:
-    train = compute_moments(images, Pixels(), 16, "cpu", "test")
-    count, floor = measure_floor(images, 20, train, Pixels(), 16, torch.device("cpu"))
-    assert count == 20
-    assert floor == frechet_distance(compute_moments(images[:20], Pixels(), 16, "cpu", "test"), train)
-    assert floor > 1
-    assert measure_floor(images, 1000, train, Pixels(), 16, torch.device("cpu")) == (64, pytest.approx(0, abs=1e-6))
+    assert [row["count"] for row in few] == [64, 20, 64, 64]
