@@ -78,7 +78,8 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     import torch
 
     from hybridflow.config.loading import load_settings
-    from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, ClassifierExtractor
+    from hybridflow.evaluation.extractors.cifar_classifier import ClassifierExtractor
+    from hybridflow.evaluation.extractors.cifar_network import CifarClassifier
     from hybridflow.evaluation.metrics.frechet import MomentAccumulator, frechet_distance
     from hybridflow.evaluation.sampling import sample_images
     from hybridflow.models.generators.base import bits_per_dim

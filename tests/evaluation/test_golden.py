@@ -9,7 +9,8 @@ from tiny import TINY_FLOW
 
 from hybridflow.config.evaluation import LIKELIHOOD_VERSION, SAMPLING_VERSION, CifarClassifierSettings
 from hybridflow.config.metrics import METRICS
-from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, ClassifierExtractor
+from hybridflow.evaluation.extractors.cifar_classifier import ClassifierExtractor
+from hybridflow.evaluation.extractors.cifar_network import CifarClassifier
 from hybridflow.evaluation.likelihood import image_bounds
 from hybridflow.evaluation.metrics.frechet import Moments
 from hybridflow.evaluation.sampling import sample_images

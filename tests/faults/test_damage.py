@@ -14,7 +14,8 @@ from torch import nn
 
 from hybridflow.config.evaluation import CifarClassifierSettings
 from hybridflow.data.images import check_array, load_images, load_labels
-from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, load_classifier, save_classifier
+from hybridflow.evaluation.extractors.cifar_classifier import save_classifier
+from hybridflow.evaluation.extractors.cifar_network import CifarClassifier
 from hybridflow.evaluation.metrics.frechet import Moments, load_moments, save_moments
 from hybridflow.io.records import read_record, record_of, write_record
 from hybridflow.models.checkpoint import read_metadata, save_checkpoint
@@ -71,7 +72,7 @@ ARTEFACTS: dict[str, tuple[Callable[[Path, int], Path], str, Callable[[Path], ob
     "labels": (lambda f, s: dataset(f, s).with_name("train_labels.npy"), "manifest.json", load_labels),
     "samples": (samples, "samples.json", load_images),
     "bounds": (bounds, "likelihood.json", check_array),
-    "classifier": (classifier, "classifier.json", lambda path: load_classifier(path, "cpu")),
+    "classifier": (classifier, "classifier.json", lambda path: read_record(record_of(path))),
     "feature statistics": (moments, "features.json", load_moments),
 }
 """What is written, by name: how, its record, and how it is read."""

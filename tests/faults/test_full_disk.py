@@ -26,7 +26,8 @@ from hybridflow.config.data import DatasetSettings
 from hybridflow.config.evaluation import CifarClassifierSettings, SamplingSettings
 from hybridflow.config.loading import load_settings
 from hybridflow.data.prepare import prepare_dataset
-from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier, save_classifier
+from hybridflow.evaluation.extractors.cifar_classifier import save_classifier
+from hybridflow.evaluation.extractors.cifar_network import CifarClassifier
 from hybridflow.evaluation.metrics.frechet import Moments, save_moments
 from hybridflow.evaluation.sampling import sample_to_file, save_png
 from hybridflow.io.arrays import ResumableArray

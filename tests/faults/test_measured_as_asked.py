@@ -15,7 +15,7 @@ from tiny import TINY_FLOW
 from hybridflow.config.experiment import Settings
 from hybridflow.config.loading import load_settings
 from hybridflow.io.records import read_record, write_record
-from hybridflow.models.checkpoint import load_flow, save_checkpoint
+from hybridflow.models.checkpoint import load_generator, save_checkpoint
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.models.layers.batchnorm import has_statistics
 from hybridflow.report.asked import check_asked
@@ -34,15 +34,15 @@ def test_a_flow_that_never_saw_data_is_refused(tmp_path):
     flow = DenseFlow(TINY_FLOW, (3, 32, 32))
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     with pytest.raises(UserError, match="layers never saw data"):
-        load_flow(saved(tmp_path / "fresh", flow))
+        load_generator(saved(tmp_path / "fresh", flow))
     flow.eval().initialize(images, 0)  # ActNorm sets itself, and BatchNorm in evaluation mode learns nothing
     assert not flow.ready
     assert not has_statistics(flow)
     with pytest.raises(UserError, match="layers never saw data"):
-        load_flow(saved(tmp_path / "initialised", flow))
+        load_generator(saved(tmp_path / "initialised", flow))
     flow.train().log_prob(images, GeneratorNoise(0, torch.device("cpu")))
     assert has_statistics(flow)
-    load_flow(saved(tmp_path / "trained", flow))
+    load_generator(saved(tmp_path / "trained", flow))
 
 
 def test_one_layer_without_statistics_is_enough(tmp_path):
@@ -53,7 +53,7 @@ def test_one_layer_without_statistics_is_enough(tmp_path):
     layers = [module for module in flow.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     layers[-1].reset_running_stats()
     with pytest.raises(UserError, match="layers never saw data"):
-        load_flow(saved(tmp_path / "one", flow))
+        load_generator(saved(tmp_path / "one", flow))
 
 
 def measured(folder: Path, settings: Settings, **changes: object) -> tuple[dict, dict]:

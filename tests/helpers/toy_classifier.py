@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from hybridflow.config.evaluation import CifarClassifierSettings
-from hybridflow.training.classifier import train_classifier
+from hybridflow.evaluation.extractors.cifar_training import train_classifier
 
 TINY = CifarClassifierSettings(width=8, epochs=3, train_batch_size=50, lr=0.1)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from hybridflow.config.experiment import Settings
 from hybridflow.config.loading import load_settings
-from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
+from hybridflow.evaluation.extractors.cifar_network import CLASS_NAMES
 from hybridflow.evaluation.likelihood import summarise
 from hybridflow.io.records import record_of, write_record
 from hybridflow.models.checkpoint import save_checkpoint

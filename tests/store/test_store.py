@@ -21,13 +21,13 @@ from hybridflow.runtime.errors import UserError
 from hybridflow.store.entries import (
     Entry,
     claim,
-    classifier_entry,
     expected_entries,
+    extractor_entry,
     moments_entry,
     status_lines,
     variant_entry,
 )
-from hybridflow.store.keys import classifier_key, moments_key, training_key
+from hybridflow.store.keys import moments_key, training_key
 
 ROOT = Path(__file__).parents[2]
 BASE = {
@@ -181,7 +181,7 @@ def test_the_keys_of_the_presets_stay(preset, expected):
     data = content_hash(found.dataset, Path("unused.json"))
     assert {name: training_key(found, name, 0, data) for name in expected} == expected
     if preset == "cpu":
-        classifier = classifier_key(found.evaluation.extractors["cifar_classifier"], data)
+        classifier = found.evaluation.extractors["cifar_classifier"].identity(data)
         assert classifier == "466818651535"
         assert moments_key(classifier, "train", data) == "26d02e88636f"
 
@@ -203,7 +203,7 @@ def test_training_version_changes_every_key(monkeypatch):
 def test_other_keys():
     classifier = settings().evaluation.extractors["cifar_classifier"]
     other = classifier.model_copy(update={"width": classifier.width + 1})
-    found = {classifier_key(classifier, "a"), classifier_key(other, "a"), classifier_key(classifier, "b")}
+    found = {classifier.identity("a"), other.identity("a"), classifier.identity("b")}
     found |= {moments_key("x", "train", "a"), moments_key("y", "train", "a")}
     found |= {moments_key("x", "test", "a"), moments_key("x", "train", "b")}
     assert len(found) == 7
@@ -259,14 +259,15 @@ def test_moments_depend_on_what_extracts_them(tmp_path):
     assert (
         moments_entry(base, "inception", "train", "d").key != moments_entry(base, "cifar_classifier", "train", "d").key
     )
-    mine = moments_entry(base, "inception", "train", "d", weights="mine")
-    assert mine.key != moments_entry(base, "inception", "train", "d").key
+    (tmp_path / "mine.pth").write_bytes(b"other weights")
+    mine = settings(evaluation={"extractors": {"inception": {"weights": str(tmp_path / "mine.pth")}}})
+    assert moments_entry(mine, "inception", "train", "d").key != moments_entry(base, "inception", "train", "d").key
     wider = settings(evaluation={"extractors": {"cifar_classifier": {"width": 3}}})
     for split in ("train", "test"):
         assert moments_entry(base, "inception", split, "d").key == moments_entry(wider, "inception", split, "d").key
         changed = moments_entry(wider, "cifar_classifier", split, "d").key
         assert changed != moments_entry(base, "cifar_classifier", split, "d").key
-    assert classifier_entry(base, "d").key != classifier_entry(wider, "d").key
+    assert extractor_entry(base, "cifar_classifier", "d").key != extractor_entry(wider, "cifar_classifier", "d").key
 
 
 def test_expected_entries():

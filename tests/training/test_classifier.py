@@ -7,9 +7,9 @@ import pytest
 import torch
 from toy_classifier import TINY, equal, toy, train_toy
 
-from hybridflow.evaluation.extractors.cifar_classifier import CifarClassifier
+from hybridflow.evaluation.extractors.cifar_network import CifarClassifier
+from hybridflow.evaluation.extractors.cifar_training import WHITENING_FLOOR, initialise
 from hybridflow.runtime.errors import UserError
-from hybridflow.training.classifier import WHITENING_FLOOR, initialise
 from hybridflow.training.resume import ResumeState
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from trainings import CPU, IMAGES, fork_server, job, resume_state, rows, start, take_steps, train_on_one_thread
 
-from hybridflow.models.checkpoint import load_flow, read_metadata, read_tensors
+from hybridflow.models.checkpoint import load_generator, read_metadata, read_tensors
 from hybridflow.runtime.errors import UserError
 from hybridflow.training.loop import train
 from hybridflow.training.optim import Schedule
@@ -140,7 +140,7 @@ def test_what_a_run_leaves(uninterrupted):
     metadata = read_metadata(work.checkpoint)
     expected = {"key": "key-hybrid", "steps": 12, "images": 48, "dataset": "hash", "adversarial_weight": 0.5}
     assert expected.items() <= metadata.items()
-    flow, _ = load_flow(work.checkpoint)
+    flow, _ = load_generator(work.checkpoint)
     assert flow.ready
     assert not flow.training
     assert [path.name for path in (work.monitor / "grids").iterdir()] == ["step-0000012.png"]

@@ -10,20 +10,22 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.config.evaluation import LIKELIHOOD_VERSION
     from hybridflow.data.images import load_images, split_holdout
     from hybridflow.evaluation.likelihood import evaluate_likelihood, round_trip_error
-    from hybridflow.models.checkpoint import load_flow
+    from hybridflow.models.checkpoint import load_generator
+    from hybridflow.models.generators.base import Flow
     from hybridflow.runtime.revision import code_revision
 
     likelihood = settings.evaluation.likelihood
     variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
     checkpoint, bounds = Path(snakemake.input.checkpoint), Path(snakemake.output.bounds)
     read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
-    flow, metadata = load_flow(checkpoint, device)
+    model, metadata = load_generator(checkpoint, device)
     images = load_images(snakemake.input.images)
     if likelihood.split == "holdout":
         _, images = split_holdout(images, settings.dataset.holdout)
-    round_trip = round_trip_error(flow, images, likelihood, checkpoint)
+    # Only a flow has an inverse
+    round_trip = round_trip_error(model, images, likelihood, checkpoint) if isinstance(model, Flow) else None
     label = f"likelihood {variant} seed {seed}"
-    measured = evaluate_likelihood(flow, images, likelihood, bounds, device, metadata["key"], label)
+    measured = evaluate_likelihood(model, images, likelihood, bounds, device, metadata["key"], label)
     summary = {
         "checkpoint": metadata["key"],
         "split": likelihood.split,

@@ -8,13 +8,13 @@ from hybridflow.jobs import torch_job
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.config.evaluation import SAMPLING_VERSION
     from hybridflow.evaluation.sampling import sample_to_file
-    from hybridflow.models.checkpoint import load_flow
+    from hybridflow.models.checkpoint import load_generator
     from hybridflow.runtime.revision import code_revision
 
     variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
     checkpoint = Path(snakemake.input.checkpoint)
     read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
-    flow, metadata = load_flow(checkpoint, device)
+    generator, metadata = load_generator(checkpoint, device)
     repeat = int(snakemake.wildcards.get("repeat", 0))
     label = f"sample {variant} seed {seed}"
     record = {"checkpoint": metadata["key"], "sampling": settings.sampling.identity()}
@@ -22,7 +22,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
         label += f" repeat {repeat}"
         record["repeat"] = repeat
     samples = Path(snakemake.output.samples)
-    sample_to_file(flow, settings.sampling, samples, device, metadata["key"], label, repeat)
+    sample_to_file(generator, settings.sampling, samples, device, metadata["key"], label, repeat)
     write_record(
         snakemake.output.record, record | {"version": SAMPLING_VERSION, "revision": code_revision()}, [samples]
     )

@@ -125,12 +125,12 @@ def _sample(options: argparse.Namespace) -> int:
     import numpy as np
 
     from hybridflow.evaluation.sampling import image_grid, sample_images, save_png
-    from hybridflow.models.checkpoint import load_flow
+    from hybridflow.models.checkpoint import load_generator
     from hybridflow.runtime.devices import claim_device
     from hybridflow.runtime.progress import Progress
 
     with claim_device("auto") as device, Progress(options.n, "sample", " images") as progress:
-        flow, _ = load_flow(options.checkpoint, device)
+        flow, _ = load_generator(options.checkpoint, device)
         parts = []
         for start in range(0, options.n, 64):
             indices = range(start, min(start + 64, options.n))

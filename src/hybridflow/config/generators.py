@@ -16,11 +16,9 @@ class GeneratorSettings(Section):
     Attributes:
         has_likelihood: whether the family bounds the likelihood of images. Without it there is no likelihood job, the
             table has a dash, and the adversarial weight must be 1.
-        is_flow: whether decoding is the inverse of encoding, which every evaluation then checks.
     """
 
     has_likelihood: ClassVar[bool] = True
-    is_flow: ClassVar[bool] = True
 
     family: Text = Field("denseflow", description="the family of the generator; `hybridflow list` prints them all")
 

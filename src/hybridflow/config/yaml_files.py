@@ -30,7 +30,9 @@ def read_config(*paths: str | Path, command_line: Mapping[str, Any] | None = Non
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``, mapping by mapping."""
+    """``over`` laid over ``base``, mapping by mapping; another family or loss takes none of the former one's options."""
+    if any(key in base and key in over and base[key] != over[key] for key in ("family", "loss")):
+        return dict(over)
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

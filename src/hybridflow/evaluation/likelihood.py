@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hybridflow.config.evaluation import LikelihoodSettings
 from hybridflow.io.arrays import ResumableArray
-from hybridflow.models.generators.base import Flow
+from hybridflow.models.generators.base import Flow, LikelihoodModel
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.noise import GeneratorNoise
 from hybridflow.runtime.progress import Progress
@@ -62,7 +62,7 @@ class Likelihood:
 
 @torch.no_grad()
 def image_bounds(
-    flow: Flow,
+    flow: LikelihoodModel,
     x: Tensor,
     importance_samples: int,
     seed: int,
@@ -87,7 +87,7 @@ def image_bounds(
 
 
 def evaluate_likelihood(
-    flow: Flow,
+    flow: LikelihoodModel,
     images: np.ndarray,
     settings: LikelihoodSettings,
     path: Path,

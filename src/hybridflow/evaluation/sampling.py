@@ -12,13 +12,13 @@ from torch import Tensor
 from hybridflow.config.evaluation import SamplingSettings
 from hybridflow.io.arrays import ResumableArray
 from hybridflow.io.files import atomic_path
-from hybridflow.models.generators.base import Flow
+from hybridflow.models.generators.base import Generator
 from hybridflow.models.transforms.dequantization import quantise
 from hybridflow.runtime.progress import Progress
 from hybridflow.runtime.seeding import derive_seed
 
 
-def image_latents(flow: Flow, indices: range, seed: int, temperature: float) -> list[Tensor]:
+def image_latents(flow: Generator, indices: range, seed: int, temperature: float) -> list[Tensor]:
     """Latents of the images ``indices``, each drawn from a generator of its own, on the CPU.
 
     Image i is therefore the same whatever batch it is in, on whatever device it is decoded.
@@ -38,7 +38,7 @@ def image_latents(flow: Flow, indices: range, seed: int, temperature: float) -> 
 
 
 @torch.no_grad()
-def sample_images(flow: Flow, indices: range, seed: int, temperature: float, device: torch.device) -> np.ndarray:
+def sample_images(flow: Generator, indices: range, seed: int, temperature: float, device: torch.device) -> np.ndarray:
     """The images ``indices`` of the flow's sequence of samples: (len(indices), C, H, W) uint8."""
     latents = [latent.to(device) for latent in image_latents(flow, indices, seed, temperature)]
     return quantise(flow.decode(latents)).cpu().numpy()
@@ -50,7 +50,7 @@ def set_seed(seed: int, repeat: int) -> int:
 
 
 def sample_to_file(
-    flow: Flow,
+    flow: Generator,
     settings: SamplingSettings,
     path: Path,
     device: torch.device,

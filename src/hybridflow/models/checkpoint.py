@@ -21,7 +21,7 @@ from hybridflow.config.validation import choose
 from hybridflow.io.files import atomic_path
 from hybridflow.io.records import record_of, write_record
 from hybridflow.io.repair import repair_hint
-from hybridflow.models.generators.base import Flow
+from hybridflow.models.generators.base import Generator
 from hybridflow.models.generators.registry import build_generator
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.revision import code_revision
@@ -78,7 +78,7 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
         return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
 
 
-def load_flow(path: Path, device: torch.device | str = "cpu") -> tuple[Flow, dict[str, Any]]:
+def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[Generator, dict[str, Any]]:
     """The flow of a checkpoint in evaluation mode, and the checkpoint's metadata.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from hybridflow.config.experiment import Settings
-from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
+from hybridflow.evaluation.extractors.cifar_network import CLASS_NAMES
 from hybridflow.io.files import write_text
 from hybridflow.io.records import read_record, record_of
 from hybridflow.report.results import Key, Protocol, read_measurements

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hybridflow.evaluation.sampling import image_grid, save_png
 from hybridflow.models.checkpoint import read_metadata, save_checkpoint
-from hybridflow.models.generators.base import Flow
+from hybridflow.models.generators.base import Generator
 from hybridflow.models.layers.batchnorm import running_statistics
 from hybridflow.models.layers.checkpointing import network_checkpointing
 from hybridflow.models.layers.compiling import compile_networks, compiling, uncompiled
@@ -154,7 +154,7 @@ def metadata(job: Job, schedule: Schedule, device: torch.device) -> dict[str, An
 
 
 @torch.no_grad()
-def save_grid(generator: Flow, job: Job, step: int, device: torch.device) -> None:
+def save_grid(generator: Generator, job: Job, step: int, device: torch.device) -> None:
     """Writes an 8x8 grid of samples, always of the same latents."""
     latents = generator.draw_latents(64, GeneratorNoise(derive_seed(job.seed, "grid"), device))
     with running_statistics(generator), network_precision(None), uncompiled():

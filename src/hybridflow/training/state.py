@@ -13,7 +13,7 @@ from hybridflow.config.adversarial import DISCRIMINATORS, DiscriminatorSettings
 from hybridflow.config.experiment import Variant
 from hybridflow.models.checkpoint import load_weights, read_metadata, read_tensors, stored_settings
 from hybridflow.models.discriminators.registry import build_discriminator
-from hybridflow.models.generators.base import Flow
+from hybridflow.models.generators.base import Generator
 from hybridflow.models.generators.registry import build_generator
 from hybridflow.models.layers.batchnorm import share_statistics
 from hybridflow.runtime.seeding import derive_seed
@@ -53,7 +53,7 @@ class Job:
 class State:
     """Everything that changes during training; what it says of the history is the main process's."""
 
-    generator: Flow
+    generator: Generator
     discriminator: nn.Module | None
     generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer | None
@@ -65,7 +65,7 @@ class State:
     history: list[str] = field(default_factory=list)  # its lines
 
     @property
-    def result(self) -> Flow:
+    def result(self) -> Generator:
         """The generator that is sampled and stored: the averaged one if there is one."""
         return self.generator if self.ema is None else self.ema.average
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hybridflow.config.experiment import Variant
 from hybridflow.models.discriminators.inputs import discriminator_input, inward_gradient, straight_through_levels
 from hybridflow.models.discriminators.spectral_norm import fixed_spectra
-from hybridflow.models.generators.base import Flow, bits_per_dim
+from hybridflow.models.generators.base import Generator, LikelihoodModel, bits_per_dim
 from hybridflow.models.layers.batchnorm import running_statistics
 from hybridflow.models.layers.precision import run_network
 from hybridflow.runtime.distributed import SINGLE_PROCESS, ProcessGroup
@@ -25,7 +25,7 @@ from hybridflow.training.state import State
 
 
 def adversarial_backward(
-    flow: Flow,
+    generator: Generator,
     discriminator: nn.Module,
     loss: AdversarialLoss,
     latents: list[Tensor],
@@ -36,24 +36,25 @@ def adversarial_backward(
     inward: bool = False,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Adds the gradient of ``weight`` times the generator's adversarial loss to the flow's gradients.
+    """Adds the gradient of ``weight`` times the generator's adversarial loss to the generator's gradients.
 
-    The sample is drawn with BatchNorm's running statistics, as the final samples are, and quantised by
-    a straight-through estimator.
+    The sample is quantised by a straight-through estimator. A likelihood model draws it with BatchNorm's running
+    statistics, as the final samples are; a generator without a likelihood with those of the batch, since no other pass
+    would ever update them.
 
     Args:
-        latents: standard-normal draws, one for each of ``flow.latent_shapes``.
+        latents: standard-normal draws, one for each of ``generator.latent_shapes``.
         real: (N, C, H, W), levels 0..255 of real images, for losses that compare with them.
         clip: largest norm of this gradient alone, or None.
         inward: drop the gradient that pushes pixels out of the range of images.
 
     Returns:
         The loss (), the generated levels (N, C, H, W), and the largest |y - 1/2| of the continuous images y (),
-        which is about 1/2 for images and grows without bound when the flow blows up; all detached.
+        which is about 1/2 for images and grows without bound when a flow blows up; all detached.
     """
     discriminator.requires_grad_(False)
-    with running_statistics(flow):
-        y = flow.decode(latents)
+    with running_statistics(generator) if isinstance(generator, LikelihoodModel) else nullcontext():
+        y = generator.decode(latents)
     levels = straight_through_levels(inward_gradient(y) if inward else y)
     with fixed_spectra(discriminator, iterate=False):
         real_logits = None
@@ -64,12 +65,12 @@ def adversarial_backward(
         (weight * value).backward()
     discriminator.requires_grad_(True)
     if clip is not None:
-        group.average_gradients(flow)
-        nn.utils.clip_grad_norm_(flow.parameters(), clip)
+        group.average_gradients(generator)
+        nn.utils.clip_grad_norm_(generator.parameters(), clip)
     return value.detach(), levels.detach(), (y.detach() - 0.5).abs().amax()
 
 
-def likelihood_backward(flow: Flow, x: Tensor, noise: Noise, weight: float) -> Tensor:
+def likelihood_backward(model: LikelihoodModel, x: Tensor, noise: Noise, weight: float) -> Tensor:
     """Adds the gradient of ``weight`` times the batch's bits/dim; at weight 0 they are only measured.
 
     Args:
@@ -79,7 +80,7 @@ def likelihood_backward(flow: Flow, x: Tensor, noise: Noise, weight: float) -> T
         Bits/dim, (), detached.
     """
     with nullcontext() if weight > 0 else torch.no_grad():
-        bpd = bits_per_dim(flow.log_prob(x, noise), flow.dimensions).mean()
+        bpd = bits_per_dim(model.log_prob(x, noise), model.dimensions).mean()
     if weight > 0:
         (weight * bpd).backward()
     return bpd.detach()
@@ -172,11 +173,12 @@ def training_step(
         taken = take_gradients(generator)
 
     # The likelihood's gradient, from data; then their sum
-    metrics["bpd"] = likelihood_backward(generator, x, noise("noise"), 1 - weight)
+    if isinstance(generator, LikelihoodModel):
+        metrics["bpd"] = likelihood_backward(generator, x, noise("noise"), 1 - weight)
     group.average_gradients(generator)
     if balanced:
         metrics["adversarial_scale"] = add_balanced(generator, taken, weight, adversarial.gradient_clip)
-    metrics["loss"] = (1 - weight) * metrics["bpd"] + weight * metrics.get("adversarial_loss", 0.0)
+    metrics["loss"] = (1 - weight) * metrics.get("bpd", 0.0) + weight * metrics.get("adversarial_loss", 0.0)
 
     # Update the generator
     metrics["gradient_norm"] = nn.utils.get_total_norm([p.grad for p in generator.parameters() if p.grad is not None])

@@ -1,18 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from recorded import record
 from toy_classifier import TINY, equal, toy, train_toy
 
 from hybridflow.evaluation.extractors.base import compute_moments
 from hybridflow.evaluation.extractors.cifar_classifier import (
-    CifarClassifier,
-    ClassCounter,
     ClassifierExtractor,
-    load_classifier,
+    read_classifier,
     save_classifier,
 )
+from hybridflow.evaluation.extractors.cifar_network import CifarClassifier
 from hybridflow.io.hashing import sha256_file
+from hybridflow.io.records import read_record
 from hybridflow.runtime.errors import UserError
 
 
@@ -34,7 +33,8 @@ def test_a_saved_classifier_comes_back(tmp_path, trained):
     for name in ("a", "b"):
         save_classifier(tmp_path / name / "c.safetensors", state, TINY, accuracy, "k")
     assert sha256_file(tmp_path / "a" / "c.safetensors") == sha256_file(tmp_path / "b" / "c.safetensors")
-    model, metadata = load_classifier(tmp_path / "a" / "c.safetensors", "cpu")
+    metadata = read_record(tmp_path / "a" / "c.json")
+    model = read_classifier(tmp_path / "a" / "c.safetensors", TINY.width).eval()
     assert (metadata["key"], metadata["settings"], metadata["accuracy"]) == ("k", TINY.key_values(), accuracy)
     assert equal(model.state_dict(), state)
     images, labels = map(torch.from_numpy, toy(2, 100))
@@ -47,7 +47,7 @@ def test_extractor(trained):
     extractor = ClassifierExtractor(model.train(), "cpu")
     images = torch.from_numpy(toy(4, 10)[0])
     features = extractor(images)
-    assert (extractor.name, extractor.dimensions) == ("cifar_classifier", 32)
+    assert extractor.dimensions == 32
     assert (features.shape, features.dtype, features.requires_grad) == ((10, 32), torch.float32, False)
     torch.testing.assert_close(extractor(images[3:4]), features[3:4])  # evaluation mode: no image sees another
     assert compute_moments(images.numpy(), extractor, 4, "cpu", "features").mean.shape == (32,)
@@ -57,24 +57,19 @@ def test_classes_are_counted_beside_the_features(trained):
     model = CifarClassifier(TINY.width)
     model.load_state_dict(trained[0])
     extractor = ClassifierExtractor(model, "cpu")
-    counter = ClassCounter(extractor)
     images, _ = toy(5, 50)
-    moments = compute_moments(images, counter, 20, "cpu", "features")
-    assert np.array_equal(moments.mean, compute_moments(images, extractor, 20, "cpu", "features").mean)
+    moments = compute_moments(images, extractor, 20, "cpu", "features")
+    assert moments.count == 50
     expected = np.bincount(model(torch.from_numpy(images)).argmax(1), minlength=10)
-    assert counter.counts == expected.tolist()
+    assert extractor.tallies() == {"class_counts": expected.tolist()}
     assert (expected > 0).sum() > 2
-    assert (counter.name, counter.dimensions) == (extractor.name, extractor.dimensions)
 
 
 def test_a_file_that_is_no_classifier_is_named(tmp_path, trained):
     path = tmp_path / "classifier.safetensors"
-    with pytest.raises(UserError, match=r"classifier\.json is missing"):
-        load_classifier(path, "cpu")
     path.write_bytes(b"nonsense")
-    record(path, settings=TINY.key_values())
-    with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier; "):
-        load_classifier(path, "cpu")
-    save_classifier(path, trained[0], TINY.model_copy(update={"width": 16}), {}, "k")  # weights of another width
-    with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier; "):
-        load_classifier(path, "cpu")
+    with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier of this width; "):
+        read_classifier(path, TINY.width)
+    save_classifier(path, trained[0], TINY, {}, "k")
+    with pytest.raises(UserError, match="is not a trained CIFAR-10 classifier of this width; "):
+        read_classifier(path, 2 * TINY.width)

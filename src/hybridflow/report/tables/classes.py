@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hybridflow.evaluation.extractors.cifar_classifier import CLASS_NAMES
+from hybridflow.evaluation.extractors.cifar_network import CLASS_NAMES
 from hybridflow.io.records import read_record
 from hybridflow.report.results import Key
 from hybridflow.runtime.errors import UserError
