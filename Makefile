@@ -1,4 +1,4 @@
-# make setup | demo | smoke | train-cpu | test | test-slow | lint | publish     PYTHON=python3.12 chooses an interpreter
+# make setup | pull | demo | smoke | train-cpu | test | test-slow | lint | publish     PYTHON=python3.12 chooses an interpreter
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
@@ -12,7 +12,7 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: setup demo smoke train-cpu test test-slow lint publish
+.PHONY: setup pull demo smoke train-cpu test test-slow lint publish
 
 setup: $(INSTALLED)
 
@@ -26,11 +26,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-# The cpu preset from its published weights: samples, measures, tables and draws it into results/demo, and compares
-# that with the committed results/cpu. Without .git (a source archive), DVC works without it, too.
-demo: $(INSTALLED)
+# The published results. In a source archive, which has no .git, DVC needs a setting for that.
+pull: $(INSTALLED)
 	@test -e .git || $(BIN)/dvc config --local core.no_scm true
 	@$(BIN)/dvc pull --quiet
+
+# The cpu preset from its published weights: samples, measures, tables and draws it into results/demo, and compares
+# that with the committed results/cpu.
+demo: pull
 	@$(SNAKEMAKE) --configfile presets/cpu.yaml --config experiment=demo
 	@cat results/demo/table1.md
 	@echo "figures: results/demo/figures/   details: results/demo/details.md   logs: results/demo/logs/"

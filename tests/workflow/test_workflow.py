@@ -106,6 +106,7 @@ def test_a_variant_is_one_entry(project: Project) -> None:
     assert all(after[k] == before[k] + 1 for k in per_model)
 
 
+@pytest.mark.slow
 def test_a_training_on_two_devices(project: Project) -> None:
     write_dataset(project)
     project.write("two.yaml", "variants: {baseline: {training: {devices: 2}}}")
@@ -243,6 +244,7 @@ def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None
     assert counts["sample_images"] == 2
 
 
+@pytest.mark.slow
 def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Project, tmp_path: Path) -> None:
     project = copied(finished, tmp_path / "repeats")
     project.write("repeats.yaml", "sampling: {repeats: 3}")
@@ -310,6 +312,13 @@ def test_fresh_clone_and_pull_trains_nothing(finished: Project, tmp_path: Path) 
     assert "to be computed: baseline-seed1-" in status.stdout
 
 
+def test_an_archive_without_git_can_pull(project: Project) -> None:
+    shutil.rmtree(project.path / ".git")
+    project.run("make", "pull", f"BIN={Path(sys.executable).parent}", "INSTALLED=Makefile")
+    assert list((project.path / "store").glob("baseline-seed0-*.safetensors"))
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(finished: Project, tmp_path: Path) -> None:
     project = copied(finished, tmp_path / "killed")
     shutil.rmtree(project.path / "results")
@@ -371,6 +380,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(project: Project) -> None:
     assert not (project.path / target).exists()
 
 
+@pytest.mark.slow
 def test_fid_with_other_weights_is_measured_but_never_called_fid(finished: Project, tmp_path: Path) -> None:
     project = copied(finished, tmp_path / "standin")
     write_random_inception(project.path / "random.pth")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-TERMINAL_INTERVAL = 60.0
+TERMINAL_INTERVAL = 120.0
 """Seconds between two lines of one job on a terminal that jobs share."""
 
 
@@ -23,7 +23,7 @@ class Progress:
     On a terminal that this process has to itself this is a tqdm bar. Elsewhere (a log file, jobs
     that share a terminal) it prints a full line every ``interval`` seconds, so that lines of
     parallel jobs stay apart and logs stay readable. Where standard error also goes to a log file
-    (``log_only``), the terminal gets such a line once a minute, and none of short work.
+    (``log_only``), the terminal gets such a line every two minutes, and none of short work.
 
     Args:
         total: number of units, or None if unknown.
