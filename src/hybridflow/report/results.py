@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hybridflow.config.evaluation import INCEPTION_SHA256
 from hybridflow.io.records import read_record
 from hybridflow.runtime.errors import UserError
-from hybridflow.store.keys import INCEPTION_SHA256
 
 Key = tuple[str, int]  # (variant, training seed)
 REDO = "delete the older of the two and run the workflow again"

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from recorded import edit
 
+from hybridflow.config.evaluation import INCEPTION_SHA256
 from hybridflow.io.records import write_record
 from hybridflow.report.results import VariantInfo
 from hybridflow.report.tables.render import escape_latex
 from hybridflow.report.tables.table import COLUMNS, SAMPLING_COLUMNS, load_thesis, read_csv, write_table
 from hybridflow.runtime.errors import UserError
-from hybridflow.store.keys import INCEPTION_SHA256
 
 VARIANTS = [
     VariantInfo("resnet_half", "resnet18", 0.5),
