@@ -17,11 +17,12 @@ from hybridflow.runtime.progress import log_only
 
 LESS_MEMORY = {
     "train_variant": "set training.checkpointing: true (same result) or lower training.batch_size (another model)",
-    "train_classifier": "use a machine with more memory, or lower train_batch_size of the classifier (another one)",
+    "prepare_extractor": "use a machine with more memory, or lower train_batch_size of the classifier (another one)",
     "evaluate_likelihood": "lower evaluation.likelihood.batch_size",
     "sample_images": "lower sampling.batch_size (same images)",
     "sample_repeat": "lower sampling.batch_size (same images)",
     "measure_reference": "lower batch_size of the extractor under evaluation.extractors (same result)",
+    "measure_calibration": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_samples": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_repeat": "lower batch_size of the extractor under evaluation.extractors (same result)",
 }

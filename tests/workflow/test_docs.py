@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +13,7 @@ from checkout import ROOT
 
 from hybridflow.cli.main import main
 from hybridflow.config.loading import load_settings
+from hybridflow.io.records import read_record
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -55,8 +55,8 @@ def test_the_table_of_the_readme_is_the_one_of_the_results() -> None:
     assert [line for line in shown.splitlines() if line.startswith("|")] == table
     accuracy = re.search(r"test accuracy ([\d.]+ %)", (ROOT / "results/cpu/table1.md").read_text(encoding="utf-8"))
     assert accuracy[0].removeprefix("test accuracy ") in shown
-    ruler = json.loads((ROOT / "results/cpu/reference/ruler.json").read_text(encoding="utf-8"))
-    for value in (value for value in ruler.values() if isinstance(value, float)):
+    calibration = read_record(ROOT / "results/cpu/reference/calibration-cifar_classifier.json")
+    for value in (row["fd_cifar"] for row in calibration["rows"] if row["count"] == 10_000):
         assert re.search(rf"\s{value:#.{3 if value >= 1 else 2}g}".rstrip(".") + r"\b", shown), value
 
 
