@@ -1,4 +1,4 @@
-# Settings, names and paths that the rules share. No rule stands here, and nothing imports torch.
+# Settings, names and paths that the rules share. It holds no rule, and nothing imports torch.
 import tempfile
 from itertools import product
 from pathlib import Path

@@ -74,7 +74,7 @@ class ExperimentFile(Section):
 
 
 def _registered(registry: Registry, key: str) -> BeforeValidator:
-    """Reads a section that was written as plain values back as the class that its name stands for."""
+    """Reads a section that was written as plain values back as the class that its name selects."""
     return BeforeValidator(lambda value: choose(registry, key, value, key) if isinstance(value, dict) else value)
 
 

@@ -16,7 +16,7 @@ BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, without references: readers of schemas show what stands in place.
+    """The schema, without references: readers of schemas show what they find in place.
 
     A file may be laid over another one, so nothing is required; an entry of ``variants`` may be null.
     """

@@ -32,7 +32,7 @@ def choose(registry: Registry, key: str, values: Mapping[str, Any], where: str, 
 
 
 def validate(model: type[S], values: Any, where: str) -> S:
-    """``values`` as a section; ``where`` is the key it stands under.
+    """``values`` as a section; ``where`` is its key.
 
     Raises:
         UserError: names the first thing that is wrong.
@@ -108,7 +108,7 @@ def plain(text: str, limit: int = 70) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in YAML, shortened."""
+    """A value as YAML writes it, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:

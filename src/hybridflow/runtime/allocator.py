@@ -11,7 +11,7 @@ def keep_freed_memory() -> bool:
     """From now on, this process keeps the memory that tensors leave behind, for the next ones.
 
     The GNU C library gives large blocks back to the system as soon as they are free. A batch of sampling or evaluation
-    then gets the memory of every layer anew, page by page and filled with zeros, which took a third of its time. In
+    then gets the memory of every layer again, page by page and filled with zeros, which took a third of its time. In
     return holes that nothing fits into may grow: the peak was up to a sixth higher in what we measured.
 
     Returns:

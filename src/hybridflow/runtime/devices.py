@@ -52,7 +52,7 @@ def claim_devices(setting: str, count: int, locks: Path | None = None) -> Iterat
         locks: folder of the lock files; the default is one per user in the temporary folder.
 
     Raises:
-        UserError: ``cuda`` was asked for and there is none, or there are fewer GPUs than ``count``.
+        UserError: the setting is ``cuda`` and there is none, or there are fewer GPUs than ``count``.
     """
     import torch
 
@@ -60,7 +60,7 @@ def claim_devices(setting: str, count: int, locks: Path | None = None) -> Iterat
     if present == 0:
         if setting == "cuda":
             raise UserError(
-                "training.device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu', or mend the driver."
+                "training.device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu', or repair the driver."
             )
         keep_freed_memory()
         yield [torch.device("cpu")] * count

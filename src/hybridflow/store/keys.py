@@ -11,7 +11,7 @@ from hybridflow.config.experiment import Settings
 from hybridflow.io.hashing import short_key
 
 TRAINING_VERSION = 1
-"""Raise by hand when a change of the code changes trained weights: every variant then trains anew."""
+"""Raise by hand when a change of the code changes trained weights: every variant then trains again."""
 
 MOMENTS_VERSION = 1
 """The same for the feature statistics of the reference images."""

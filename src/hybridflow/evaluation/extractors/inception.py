@@ -39,7 +39,7 @@ def fetch_inception_weights(settings: InceptionSettings, target: str | Path) -> 
     """Puts the weights file at ``target``.
 
     It comes from ``settings.weights`` if that is given, otherwise from pytorch-fid's address. A file
-    named by path is taken as it is, since the user may want a stand-in on purpose; whatever comes
+    named by path is taken as it is, since a stand-in may be wanted on purpose; whatever comes
     from an address must have the official hash.
 
     Raises:

@@ -13,26 +13,26 @@ from hybridflow.runtime.distributed import gather
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """torch's BatchNorm, which can also take its batch statistics from the batches of all replicas.
+    """torch's BatchNorm, which can also take its batch statistics from the batches of all processes of a group.
 
-    torch's own layer for that (SyncBatchNorm) works on CUDA alone. Here the replicas exchange mean and variance of
+    torch's own layer for that (SyncBatchNorm) works on CUDA alone. Here the processes exchange mean and variance of
     their equally large batches, once in the forward pass and once in the backward pass, on any backend.
 
     Whether it does is an attribute and not a context: a checkpointed network is computed again in the backward pass,
     which runs in a thread of its own on CUDA.
 
     Shape:
-        (N, C, H, W) -> (N, C, H, W), N of this replica.
+        (N, C, H, W) -> (N, C, H, W), N of this process.
     """
 
-    across_replicas = False
+    across_processes = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.across_replicas and self.training):
+        if not (self.across_processes and self.training):
             return super().forward(x)
         h = x.to(torch.promote_types(x.dtype, torch.float32))
         variance, mean = torch.var_mean(h, (0, 2, 3), correction=0)
-        every = gather(torch.stack((mean, variance)))  # (replicas, 2, C)
+        every = gather(torch.stack((mean, variance)))  # (processes, 2, C)
         means, variances = every.unbind(1)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
@@ -50,10 +50,10 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def share_statistics(model: nn.Module) -> None:
-    """From now on, every :class:`BatchNorm2d` of ``model`` uses the statistics of all replicas' batches."""
+    """From now on, every :class:`BatchNorm2d` of ``model`` uses the statistics of the batches of all processes."""
     for module in model.modules():
         if isinstance(module, BatchNorm2d):
-            module.across_replicas = True
+            module.across_processes = True
 
 
 def has_statistics(model: nn.Module) -> bool:

@@ -16,7 +16,7 @@ _enabled: ContextVar[bool] = ContextVar("network_checkpointing", default=False)
 
 @contextmanager
 def network_checkpointing(enabled: bool = True) -> Iterator[None]:
-    """Within the block, networks keep only their input for the backward pass and are computed anew in it.
+    """Within the block, networks keep only their input for the backward pass and are computed again in it.
 
     The saved activations of a flow shrink to the inputs of its networks; a training step computes every network's
     forward pass twice (arXiv 1604.06174).

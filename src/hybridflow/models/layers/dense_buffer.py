@@ -17,7 +17,7 @@ PARAMETERS = 4  # of a layer: weight and bias of its 1x1 convolution, then of it
 def dense_layers(x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """Dense layers (conv1x1, ReLU, conv3x3, ReLU), each of whose outputs joins the input of all later ones.
 
-    Concatenating anew for every layer would copy, and keep for the backward pass, a number of channels that is
+    Concatenating for every layer would copy, and keep for the backward pass, a number of channels that is
     quadratic in the depth. Here every layer writes its channels once into a common channels-last buffer: the 1x1
     convolutions are matrix products that read its first columns in place, and in the backward pass add to the first
     columns of its gradient in place.
