@@ -19,10 +19,20 @@ SETTINGS = parse_settings({"experiment": "x", "variants": {"baseline": {}}}).mod
 RECORD = {
     "software": {"python": "3.11.7", "packages": {"torch": "2.14.1", "numpy": "2.4.6"}},
     "hardware": {"cpu": "one", "gpus": []},
-    "git": {"revision": "a" * 40, "dirty": False},
+    "revision": "a" * 40,
     "seeds": {"training": [0], "sampling": 0},
     "settings": SETTINGS,
     "checkpoints": {"baseline/seed0": {"key": "k", "torch": "2.14.1", "sha256": "s", "training_seconds": 3.0}},
+}
+LIKELIHOOD = {"version": 1, "split": "test", "images": 4, "importance_samples": 2, "seed": 0}
+FIDELITY = {
+    "images": 40,
+    "sets": 1,
+    "sampling": {"version": 1, "temperature": 1.0},
+    "reference_images": {"train": 64, "test": 60},
+    "weights_sha256": {"cifar_classifier": "c"},
+    "extractors": {"cifar_classifier": {"accuracy": {"test": 0.9}}},
+    "metrics": {"fd_cifar": {"value": 300.0, "version": 1}, "fd_cifar_test": {"value": 310.0, "version": 1}},
 }
 TOLERANCES = Tolerances(bpd=0.01, distance=0.02)
 
@@ -34,10 +44,10 @@ def folders(tmp_path) -> tuple[Path, Path]:
     model = a / "baseline" / "seed0"
     model.mkdir(parents=True)
     write(a, "provenance.json", RECORD)
-    write(model, "fidelity.json", {"fid": None, "fd_cifar": 300.0, "fd_cifar_test": 310.0})
+    write(model, "fidelity.json", FIDELITY)
     (model / "checkpoint.safetensors").write_bytes(b"weights")
     save_array(model / "samples.npy", np.zeros((4, 3, 32, 32), np.uint8))
-    save_array(model / "likelihood.npy", np.zeros((4, 2)), elbo_bpd=4.2, iwbo_bpd=4.1)
+    save_array(model / "likelihood.npy", np.zeros((4, 2)), **LIKELIHOOD, elbo_bpd=4.2, iwbo_bpd=4.1)
     (a / "table1.csv").write_text("variant\nbaseline\n")
     shutil.copytree(a, b)
     return a, b
@@ -49,6 +59,16 @@ def write(folder: Path, name: str, value: dict) -> None:
 
 def edit(folder: Path, name: str, **values) -> None:
     edit_record(folder / name, **values)
+
+
+def measure(folder: Path, name: str, key: str, value: float) -> None:
+    """Changes a number of a record."""
+    change = (
+        {key: value}
+        if name == "likelihood.json"
+        else {"metrics": FIDELITY["metrics"] | {key: {"value": value, "version": 1}}}
+    )
+    edit(folder / "baseline" / "seed0", name, **change)
 
 
 def different(a: Path, b: Path) -> list[str]:
@@ -66,7 +86,7 @@ def test_equal_folders(folders):
         "baseline/seed0: ELBO in bits/dim 4.2 in both",
         "baseline/seed0: bits/dim 4.1 in both",
         "baseline/seed0: FD-CIFAR 300 in both",
-        "baseline/seed0: FD-CIFAR against test images 310 in both",
+        "baseline/seed0: FD-CIFAR (test) 310 in both",
         "baseline/seed0/checkpoint.safetensors: byte-identical",
         "baseline/seed0/likelihood.npy: byte-identical",
         "baseline/seed0/samples.npy: byte-identical",
@@ -82,19 +102,18 @@ def test_circumstances_are_named_and_make_no_difference(folders):
         "provenance.json",
         software={"python": "3.12.1", "packages": {"torch": "2.14.1"}},
         hardware={"cpu": "two", "gpus": []},
-        git={"revision": "b" * 40, "dirty": True},
+        revision="b" * 40,
         settings=SETTINGS | {"experiment": "y", "training": SETTINGS["training"] | {"threads": 7}},
         checkpoints={"baseline/seed0": {"key": "k", "torch": "2.15", "sha256": "t", "training_seconds": 4.0}},
     )
     assert different(*folders) == []
-    assert compare_results(*folders, TOLERANCES).lines[:8] == [
-        "software: packages.numpy is 2.4.6 in A, absent in B",
-        "software: python is 3.11.7 in A, 3.12.1 in B",
-        "hardware: cpu is one in A, two in B",
-        "git: dirty is False in A, True in B",
-        f"git: revision is {'a' * 40} in A, {'b' * 40} in B",
-        "settings: experiment is x in A, y in B",
-        f"settings: training.threads is {SETTINGS['training']['threads']} in A, 7 in B",
+    assert compare_results(*folders, TOLERANCES).lines[:7] == [
+        "software.packages.numpy is 2.4.6 in A, absent in B",
+        "software.python is 3.11.7 in A, 3.12.1 in B",
+        "hardware.cpu is one in A, two in B",
+        f"revision is {'a' * 40} in A, {'b' * 40} in B",
+        "settings.experiment is x in A, y in B",
+        f"settings.training.threads is {SETTINGS['training']['threads']} in A, 7 in B",
         "baseline/seed0: checkpoint: torch is 2.14.1 in A, 2.15 in B",
     ]
 
@@ -102,14 +121,16 @@ def test_circumstances_are_named_and_make_no_difference(folders):
 def test_another_training_and_another_measurement_are_differences(folders):
     model = {"key": "l", "torch": "2.14.1", "training": {"lr": 1}}
     edit(folders[1], "provenance.json", checkpoints={"baseline/seed0": model})
-    edit(folders[0] / "baseline/seed0", "likelihood.json", importance_samples=2)
     edit(folders[1] / "baseline/seed0", "likelihood.json", importance_samples=20)
-    edit(folders[0] / "baseline/seed0", "fidelity.json", temperature=1.0)
-    edit(folders[1] / "baseline/seed0", "fidelity.json", temperature=0.5, sampling_seed=0)
+    metrics = FIDELITY["metrics"] | {"fid": {"value": 44.0, "version": 1}}
+    sampling = {"version": 1, "temperature": 0.5}
+    again = {"weights_sha256": {"cifar_classifier": "d"}, "extractors": {}}  # another training of the classifier: no
+    edit(folders[1] / "baseline/seed0", "fidelity.json", sampling=sampling, metrics=metrics, **again)
     assert different(*folders) == [
         "baseline/seed0: checkpoint: key is k in A, l in B",
         "baseline/seed0/likelihood.json: importance_samples is 2 in A, 20 in B",
-        "baseline/seed0/fidelity.json: temperature is 1.0 in A, 0.5 in B",
+        "baseline/seed0/fidelity.json: metrics.fid is absent in A, 1 in B",
+        "baseline/seed0/fidelity.json: sampling.temperature is 1.0 in A, 0.5 in B",
     ]
 
 
@@ -124,20 +145,14 @@ def test_another_training_and_another_measurement_are_differences(folders):
 )
 def test_numbers_beyond_their_tolerance(folders, name, key, near, far, limit):
     a, b = folders
-    edit(b / "baseline" / "seed0", name, **{key: near})
+    measure(b, name, key, near)
     assert different(a, b) == []
     assert any("in B, within" in line for line in compare_results(a, b, TOLERANCES).lines)
-    edit(b / "baseline" / "seed0", name, **{key: far})
+    measure(b, name, key, far)
     for pair in ((a, b), (b, a)):
         (line,) = different(*pair)
         assert line.endswith(limit)
         assert f"{far:.6g}" in line
-
-
-def test_a_number_that_only_one_has(folders):
-    a, b = folders
-    edit(a / "baseline" / "seed0", "fidelity.json", fid=44.0)
-    assert different(a, b) == ["baseline/seed0: FID is 44.0 in A, None in B"]
 
 
 def test_other_bytes_are_described(folders):
@@ -146,7 +161,7 @@ def test_other_bytes_are_described(folders):
     samples = np.zeros((4, 3, 32, 32), np.uint8)
     samples[0, 0, 0, :3] = (1, 255, 0)
     save_array(model / "samples.npy", samples)
-    save_array(model / "likelihood.npy", np.zeros((3, 2)), elbo_bpd=4.2, iwbo_bpd=4.1)
+    save_array(model / "likelihood.npy", np.zeros((3, 2)), **LIKELIHOOD, elbo_bpd=4.2, iwbo_bpd=4.1)
     (model / "checkpoint.safetensors").write_bytes(b"other")
     lines = compare_results(a, b, TOLERANCES).lines
     assert "baseline/seed0/checkpoint.safetensors: other bytes" in lines
@@ -163,6 +178,16 @@ def test_damaged_arrays_are_not_taken_for_other_results(folders, name):
     np.save(path, values)
     with pytest.raises(UserError, match=rf"{name}\.npy is damaged or was exchanged"):
         compare_results(*folders, TOLERANCES)
+
+
+def test_a_generator_without_a_likelihood(folders):
+    for folder in folders:
+        for name in ("likelihood.json", "likelihood.npy"):
+            (folder / "baseline" / "seed0" / name).unlink()
+    found = compare_results(*folders, TOLERANCES)
+    assert found.differences == []
+    assert found.lines[0] == "baseline/seed0: FD-CIFAR 300 in both"
+    assert not any("likelihood" in line for line in found.lines)
 
 
 def test_what_is_missing(folders):
@@ -209,7 +234,8 @@ def test_the_command(folders, capsys):
         "not reproduced: 1 difference; largest difference 0.1 bits/dim and 0 % of a Frechet distance\n"
     )
     assert main(["compare", a, b, "--tolerance-bpd", "0.2"]) == 0
-    edit(folders[1] / "baseline" / "seed0", "fidelity.json", fd_cifar=1.0, fd_cifar_test=1.0)
+    ones = {name: {"value": 1.0, "version": 1} for name in FIDELITY["metrics"]}
+    edit(folders[1] / "baseline" / "seed0", "fidelity.json", metrics=ones)
     assert main(["compare", a, b, "--tolerance-bpd", "0.2"]) == 1
     assert "not reproduced: 2 differences" in capsys.readouterr().out
     assert main(["compare", a, b, "--tolerance-bpd", "0.2", "--tolerance-distance", "1"]) == 0

@@ -56,12 +56,6 @@ def variant_key(wildcards):
     return hf_store.variant_entry(SETTINGS, wildcards.variant, int(wildcards.seed), DATASET_HASH).key
 
 
-def every_key():
-    """The training keys of all models, in the order of :func:`seed_files`."""
-    models = product(SETTINGS.variants, SETTINGS.seeds)
-    return [hf_store.variant_entry(SETTINGS, variant, seed, DATASET_HASH).key for variant, seed in models]
-
-
 def parent_checkpoint(wildcards):
     """The checkpoint a variant starts from, or nothing."""
     parent = variant_settings(wildcards).init_from
@@ -93,11 +87,6 @@ def extractor_gpus(wildcards):
 def metric_versions():
     """The chosen metrics with the versions of their code: another one measures again."""
     return {name: METRICS[name].version for name in SETTINGS.evaluation.metrics}
-
-
-def seed_files(name):
-    """``name`` of every variant and seed, variants in the order of the config."""
-    return [f"{RunFolder(RESULTS, *model).folder}/{name}" for model in SETTINGS.models]
 
 
 def run_folder(wildcards):

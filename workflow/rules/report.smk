@@ -1,8 +1,16 @@
+MODELS = [RunFolder(RESULTS, variant, seed) for variant, seed in SETTINGS.models]
+WITH_LIKELIHOOD = [model for model in MODELS if SETTINGS.variants[model.variant].generator.has_likelihood]
+# The records that every table is made of.
+MEASURED = [
+    *(model.likelihood for model in WITH_LIKELIHOOD),
+    *(model.fidelity for model in MODELS),
+    *expand(rules.measure_calibration.output.record, extractor=CALIBRATED),
+]
+
+
 rule build_table:
     input:
-        likelihoods=seed_files("likelihood.json"),
-        fidelities=seed_files("fidelity.json"),
-        calibrations=expand(rules.measure_calibration.output.record, extractor=CALIBRATED),
+        MEASURED,
     output:
         csv=report(
             f"{RESULTS}/table1.csv", caption="../report/table1.rst", category="Table 1", labels={"content": "table"}
@@ -14,16 +22,17 @@ rule build_table:
     conda:
         "../envs/environment.yml"
     params:
-        checkpoints=every_key(),
+        dataset=DATASET_HASH,
         small=SETTINGS.small,  # a note under the table
+        references=[variant.reference and variant.reference.model_dump() for variant in SETTINGS.variants.values()],
     script:
         "../scripts/build_table.py"
 
 
 rule draw_samples:
     input:
-        samples=seed_files("samples.npy"),
-        records=seed_files("samples.json"),
+        samples=[RunFolder(RESULTS, variant, SETTINGS.seeds[0]).samples() for variant in SETTINGS.variants],
+        records=[RunFolder(RESULTS, variant, SETTINGS.seeds[0]).samples_record() for variant in SETTINGS.variants],
     output:
         png=report(
             f"{RESULTS}/figures/samples.png",
@@ -61,8 +70,8 @@ rule draw_tradeoff:
 
 rule draw_training:
     input:
-        histories=seed_files("training.jsonl"),
-        records=seed_files("checkpoint.json"),
+        histories=[model.history for model in MODELS],
+        records=[model.checkpoint_record for model in MODELS],
     output:
         png=report(
             f"{RESULTS}/figures/training.png",
@@ -81,13 +90,10 @@ rule draw_training:
 
 rule build_details:
     input:
-        likelihoods=seed_files("likelihood.json"),
-        bounds=seed_files("likelihood.npy"),
-        fidelities=seed_files("fidelity.json"),
-        checkpoints=seed_files("checkpoint.safetensors"),
-        histories=seed_files("training.jsonl"),
-        records=seed_files("checkpoint.json"),
-        calibrations=expand(rules.measure_calibration.output.record, extractor=CALIBRATED),
+        MEASURED,
+        bounds=[model.bounds for model in WITH_LIKELIHOOD],
+        histories=[model.history for model in MODELS],
+        records=[model.checkpoint_record for model in MODELS],
         provenance=f"{RESULTS}/provenance.json",
     output:
         md=f"{RESULTS}/details.md",
@@ -119,16 +125,20 @@ rule build_details:
         f"{LOGS}/build_details.log",
     conda:
         "../envs/environment.yml"
+    params:
+        dataset=DATASET_HASH,
     script:
         "../scripts/build_details.py"
 
 
 rule write_provenance:
     input:
-        table=rules.build_table.output.csv,
-        checkpoints=seed_files("checkpoint.safetensors"),
-        histories=seed_files("training.jsonl"),
-        records=seed_files("checkpoint.json"),
+        MEASURED,
+        checkpoints=[model.checkpoint for model in MODELS],
+        histories=[model.history for model in MODELS],
+        records=[model.checkpoint_record for model in MODELS],
+        samples=[model.samples_record() for model in MODELS],
+        table=rules.build_table.output.csv,  # last, so that every benchmark is there
     output:
         record=report(
             f"{RESULTS}/provenance.json",
@@ -141,6 +151,7 @@ rule write_provenance:
     conda:
         "../envs/environment.yml"
     params:
+        dataset=DATASET_HASH,
         benchmarks=BENCHMARKS,
     script:
         "../scripts/write_provenance.py"

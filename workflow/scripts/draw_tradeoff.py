@@ -1,8 +1,9 @@
-"""Draws bits/dim against the Frechet distances."""
+"""Draws bits/dim against the metrics of the table."""
 
 from hybridflow.jobs import workflow_job
 
-with workflow_job(snakemake):
-    from hybridflow.report.figures.draw import draw_tradeoff
+with workflow_job(snakemake) as settings:
+    from hybridflow.report.figures.tradeoff import draw_tradeoff
+    from hybridflow.report.tables.table import read_csv
 
-    draw_tradeoff(list(snakemake.output), snakemake.input.table)
+    draw_tradeoff(list(snakemake.output), read_csv(snakemake.input.table), settings.evaluation.metrics)

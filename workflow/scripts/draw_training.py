@@ -1,15 +1,17 @@
 """Draws the training curves."""
 
-from itertools import product
+from pathlib import Path
 
-from hybridflow.io.records import read_record
 from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.report.figures.draw import draw_training
+    from hybridflow.io.records import read_record
+    from hybridflow.io.run_folder import RunFolder
+    from hybridflow.report.figures.training_curves import draw_training_curves
 
-    for record in snakemake.input.records:
-        read_record(record, ["training.jsonl"])
-    several = len(settings.seeds) > 1
-    labels = [f"{name}, seed {seed}" if several else name for name, seed in product(settings.variants, settings.seeds)]
-    draw_training(list(snakemake.output), list(zip(labels, snakemake.input.histories, strict=True)))
+    results, histories = Path(snakemake.output.png).parents[1], []
+    for name, seed in settings.models:
+        files = RunFolder(results, name, seed)
+        read_record(files.checkpoint_record, [Path(files.history).name])
+        histories.append((f"{name}, seed {seed}" if len(settings.seeds) > 1 else name, files.history))
+    draw_training_curves(list(snakemake.output), histories)

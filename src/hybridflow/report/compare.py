@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hybridflow.config.metrics import METRICS
 from hybridflow.data.images import check_array
 from hybridflow.io.arrays import read_array
 from hybridflow.io.hashing import sha256_file
 from hybridflow.io.records import read_record
 from hybridflow.io.repair import repair_hint
+from hybridflow.report.results import differences, fidelity_protocol, likelihood_protocol
 from hybridflow.runtime.errors import UserError
 
-CIRCUMSTANCES = ("software", "hardware", "git", "seeds", "settings")
-"""Parts of provenance.json that are named. What influences a result is in its training key or in PROTOCOL."""
+CIRCUMSTANCES = ("software", "hardware", "revision", "seeds", "settings")
+"""Parts of provenance.json that are named. What influences a result is in its training key or its protocol."""
 
-PROTOCOL = (
-    "version",
-    "split",
-    "importance_samples",
-    "seed",
-    "images",
-    "reference_images",
-    "temperature",
-    "sampling_seed",
-    "repeats",
-    "fid_weights_sha256",
-)
-"""How a number was measured, in the file that holds it; numbers that were measured differently are different."""
-
-ARTEFACTS = ("checkpoint.safetensors", "likelihood.npy", "samples.npy", "likelihood.json", "fidelity.json")
+RECORDS = ("likelihood.json", "fidelity.json")
+ARTEFACTS = ("checkpoint.safetensors", "likelihood.npy", "samples.npy", *RECORDS)
 LARGE = (".npy", ".safetensors")
-PER_MODEL = {
-    "likelihood.json": {"elbo_bpd": "ELBO in bits/dim", "iwbo_bpd": "bits/dim"},
-    "fidelity.json": {"fid": "FID", "fd_cifar": "FD-CIFAR", "fd_cifar_test": "FD-CIFAR against test images"},
-}
-ABSENT = "absent"
+BOUNDS = {"elbo_bpd": "ELBO in bits/dim", "iwbo_bpd": "bits/dim"}
 
 
 @dataclass(frozen=True)
@@ -102,36 +86,54 @@ def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
     found = Comparison()
     records = [_record(folder) for folder in (a, b)]
     for part in CIRCUMSTANCES:
-        for line in _differences(*(record.get(part) for record in records)):
-            found.note(f"{part}: {line}")
+        for name, ours, theirs in differences(*(record.get(part) for record in records), part):
+            found.note(_unequal(name, ours, theirs))
     models = [record.get("checkpoints", {}) for record in records]
     for model in sorted(models[0].keys() | models[1].keys()):
         if model not in models[0] or model not in models[1]:
             found.differ(f"{model}: only in {'A' if model in models[0] else 'B'}")
             continue
         trained = [{k: v for k, v in m[model].items() if k not in ("sha256", "training_seconds")} for m in models]
-        for name, ours, theirs in _leaves(*trained):
+        for name, ours, theirs in differences(*trained):
             report = found.differ if name == "key" else found.note
             report(f"{model}: checkpoint: {_unequal(name, ours, theirs)}")
-        for name, numbers in PER_MODEL.items():
-            values = [read_record(folder / model / name, ()) for folder in (a, b)]
-            for key in PROTOCOL:
-                if key in values[0] and key in values[1] and values[0][key] != values[1][key]:
-                    found.differ(f"{model}/{name}: {_unequal(key, values[0][key], values[1][key])}")
-            for key, meaning in numbers.items():
-                _compare_number(found, f"{model}: {meaning}", values[0].get(key), values[1].get(key), key, tolerances)
+        for name in RECORDS:
+            # Not every generator has a likelihood.
+            if name == "fidelity.json" or any((folder / model / name).exists() for folder in (a, b)):
+                _compare_records(found, model, name, a, b, tolerances)
         for name in ARTEFACTS:
             _compare_bytes(found, f"{model}/{name}", a / model / name, b / model / name)
     _compare_bytes(found, "table1.csv", a / "table1.csv", b / "table1.csv")
     return found
 
 
-def _compare_number(found: Comparison, name: str, a: Any, b: Any, key: str, tolerances: Tolerances) -> None:
-    if a is None and b is None:
-        return  # not measured
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in (a, b)):
-        found.differ(f"{name} is {_text(a)} in A, {_text(b)} in B")
+def _compare_records(found: Comparison, model: str, name: str, a: Path, b: Path, tolerances: Tolerances) -> None:
+    """Compares how the numbers of a record were measured, and the numbers."""
+    paths = [folder / model / name for folder in (a, b)]
+    records = [read_record(path, ()) for path in paths]
+    protocols = [_protocol(record, path) for record, path in zip(records, paths, strict=True)]
+    for part, ours, theirs in differences(*protocols):
+        found.differ(f"{model}/{name}: {_unequal(part, ours, theirs)}")
+    if name == "likelihood.json":
+        for key, meaning in BOUNDS.items():
+            _compare_number(found, f"{model}: {meaning}", *(record[key] for record in records), key, tolerances)
         return
+    metrics = [record["metrics"] for record in records]
+    for key in sorted(metrics[0].keys() & metrics[1].keys()):
+        heading = METRICS[key].heading if key in METRICS else key
+        _compare_number(found, f"{model}: {heading}", *(part[key]["value"] for part in metrics), key, tolerances)
+
+
+def _protocol(record: dict[str, Any], path: Path) -> dict[str, Any]:
+    if path.name == "likelihood.json":
+        return likelihood_protocol(record, path)
+    protocol = fidelity_protocol(record, path)
+    # A classifier that was trained again on another machine differs in its bits, and so in its accuracy.
+    weights = {"inception": protocol["weights_sha256"].get("inception")}
+    return {name: value for name, value in protocol.items() if name != "extractors"} | {"weights_sha256": weights}
+
+
+def _compare_number(found: Comparison, name: str, a: float, b: float, key: str, tolerances: Tolerances) -> None:
     apart = abs(a - b)
     if key.endswith("_bpd"):
         found.bpd = max(found.bpd, apart)
@@ -150,10 +152,12 @@ def _compare_number(found: Comparison, name: str, a: Any, b: Any, key: str, tole
 
 def _compare_bytes(found: Comparison, name: str, a: Path, b: Path) -> None:
     missing = [letter for letter, path in (("A", a), ("B", b)) if not path.is_file()]
+    if len(missing) == 2:
+        return  # a likelihood that the generator does not have
     if missing:
         # Arrays and weights are often left out of a folder that is kept or sent; the JSON files hold their numbers.
         report = found.note if a.suffix in LARGE else found.differ
-        report(f"{name}: missing in {' and '.join(missing)}")
+        report(f"{name}: missing in {missing[0]}")
         return
     if sha256_file(a) == sha256_file(b):
         found.note(f"{name}: byte-identical")
@@ -186,22 +190,7 @@ def _record(folder: Path) -> dict[str, Any]:
             f"{folder} is not a folder of finished results: it has no provenance.json; name results/<experiment> and "
             "run the workflow to its end."
         )
-    record = read_record(folder / "provenance.json")
-    return record
-
-
-def _leaves(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The dotted names at which two JSON values differ, with both values."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        for key in sorted(a.keys() | b.keys()):
-            yield from _leaves(a.get(key, ABSENT), b.get(key, ABSENT), f"{path}.{key}" if path else key)
-    elif a != b or type(a) is not type(b):
-        yield path, a, b
-
-
-def _differences(a: Any, b: Any) -> Iterator[str]:
-    for name, ours, theirs in _leaves(a, b):
-        yield _unequal(name, ours, theirs)
+    return read_record(folder / "provenance.json")
 
 
 def _unequal(name: str, a: Any, b: Any) -> str:

@@ -1,37 +1,24 @@
-"""The page beside Table 1: paired differences, classes of the samples, the ruler of FD-CIFAR, costs."""
+"""The page beside Table 1: paired differences, classes of the samples, the scale of the metrics, costs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hybridflow.config.experiment import Settings
+from hybridflow.config.metrics import METRICS
 from hybridflow.evaluation.extractors.cifar_network import CLASS_NAMES
 from hybridflow.io.files import write_text
-from hybridflow.io.records import read_record, record_of
-from hybridflow.report.results import Key, Protocol, read_measurements
+from hybridflow.report.results import Results
 from hybridflow.report.tables.classes import class_shares, class_table
 from hybridflow.report.tables.costs import cost_table, describe_machine
-from hybridflow.report.tables.paired import load_bpd, paired_table, pairs_of
+from hybridflow.report.tables.notes import describe_extractor
+from hybridflow.report.tables.paired import paired_table
 from hybridflow.report.tables.render import MISSING, escape_markdown, markdown_table
 from hybridflow.report.tables.table import write_csv
-from hybridflow.runtime.errors import UserError
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """What was written about one trained model."""
-
-    likelihood: str | Path
-    bounds: str | Path
-    fidelity: str | Path
-    checkpoint: str | Path
-    history: str | Path
 
 
 def write_details(
@@ -39,132 +26,87 @@ def write_details(
     out_paired: str | Path,
     out_classes: str | Path,
     out_costs: str | Path,
-    settings: Settings,
-    models: Mapping[Key, ModelFiles],
-    ruler: pd.DataFrame | None,
+    results: Results,
     hardware: Mapping[str, Any],
 ) -> None:
     """Writes the page and the numbers behind it.
 
     Args:
-        models: files of every (variant, training seed), variants in the order of the table.
-        ruler: content of ``ruler.csv``; None if FD-CIFAR is switched off.
         hardware: from ``provenance.json``.
 
     Raises:
-        UserError: models that were not evaluated alike or not trained on the same images, or files that do not
-            belong together.
+        UserError: a file is missing, damaged, or does not belong to the checkpoints of the results.
     """
-    measurements, protocol = read_measurements(
-        {key: files.likelihood for key, files in models.items()},
-        {key: files.fidelity for key, files in models.items()},
-    )
-    _check_checkpoints(models)
-    parents = {name: entry.init_from for name, entry in settings.variants.items()}
-    bpd = {}
-    for measurement in measurements:
-        key = (measurement.variant, measurement.seed)
-        bpd[key] = load_bpd(models[key].bounds, measurement, protocol.test_images)
-    paired = paired_table(pairs_of(list(settings.variants), parents), bpd)
-    classes = class_table({key: files.fidelity for key, files in models.items()})
-    costs = cost_table(
-        {key: files.checkpoint for key, files in models.items()},
-        {key: files.history for key, files in models.items()},
-        parents,
-    )
-    likelihood_only = [name for name, entry in settings.variants.items() if entry.adversarial_weight == 0]
+    paired, classes, costs = paired_table(results), class_table(results), cost_table(results)
     sections = [
-        [f"# Details of the experiment {escape_markdown(settings.experiment)}"],
-        _paired_section(paired, likelihood_only, parents, protocol),
-        _class_section(classes, protocol),
-        _ruler_section(ruler),
+        [f"# Details of the experiment {escape_markdown(results.settings.experiment)}"],
+        _paired_section(paired, results),
+        _class_section(classes, results),
+        *(_calibration_section(name, results) for name in results.settings.evaluation.metrics),
         _cost_section(costs, hardware),
     ]
     write_csv(out_paired, paired)
     write_csv(out_classes, classes)
     write_csv(out_costs, costs)
-    write_text(out_md, "\n\n".join("\n".join(section) for section in sections) + "\n")
+    write_text(out_md, "\n\n".join("\n".join(section) for section in sections if section) + "\n")
 
 
-def _check_checkpoints(models: Mapping[Key, ModelFiles]) -> None:
-    """Makes sure that numbers and weights belong together, and that all models know the same dataset."""
-    first: tuple[str | Path, str] | None = None
-    for measured in models.values():
-        metadata = read_record(record_of(measured.checkpoint))
-        # read_measurements has made sure that likelihood.json and fidelity.json name the same checkpoint.
-        key = read_record(measured.likelihood, ())["checkpoint"]
-        if metadata["key"] != key:
-            raise UserError(
-                f"details: {measured.likelihood} was measured on checkpoint {key}, but {measured.checkpoint} is "
-                f"{metadata['key']}; delete the former and run the workflow again."
-            )
-        first = first or (measured.checkpoint, metadata["dataset"])
-        if metadata["dataset"] != first[1]:
-            raise UserError(
-                f"details: {measured.checkpoint} was trained on another dataset than {first[0]}; delete the older of "
-                "the two and run the workflow again."
-            )
-
-
-def _paired_section(
-    paired: pd.DataFrame, likelihood_only: list[str], parents: Mapping[str, str | None], protocol: Protocol
-) -> list[str]:
+def _paired_section(paired: pd.DataFrame, results: Results) -> list[str]:
     lines = ["## Differences of bits/dim, image by image", ""]
+    variants = results.settings.variants
+    parents = {name: entry.init_from for name, entry in variants.items()}
+    # Stable sorting: the references of likelihood training alone come first, variants keep the table's order.
+    references = {name: place for place, name in enumerate(variants) if variants[name].adversarial_weight == 0}
     shown = [
         row
         for row in paired.itertuples(index=False)
-        if row.reference in likelihood_only or parents[row.variant] == row.reference
+        if row.reference in references or parents[row.variant] == row.reference
     ]
-    if not shown:
-        return [*lines, "There is no second variant to compare with."]
+    shown.sort(key=lambda row: references.get(row.reference, len(variants)))
+    if not shown or results.likelihood is None:
+        return [*lines, "There is no second variant with a likelihood to compare with."]
+    protocol = results.likelihood
     lines += [
-        f"Both models on the same {protocol.test_images:,} images of the {protocol.split} split; mean of variant − "
+        f"Both models on the same {protocol['images']:,} images of the {protocol['split']} split; mean of variant − "
         "reference in bits/dim, ± its paired standard error over images, and z, their ratio. Positive: the variant is "
-        f"worse. BPD is the importance-weighted bound with K = {protocol.importance_samples:,}. Beyond |z| ≈ 2 the "
+        f"worse. BPD is the importance-weighted bound with K = {protocol['importance_samples']:,}. Beyond |z| ≈ 2 the "
         "difference of these two models is more than the choice of test images explains (chance alone: one "
         "comparison of twenty); how much another training seed changes is not in it. References are variants of "
         "likelihood training alone, and the one a variant started from. Every pair: `paired_bpd.csv`.",
         "",
     ]
-    order = {name: place for place, name in enumerate(likelihood_only)}
-    shown.sort(key=lambda row: order.get(row.reference, len(order)))  # stable: variants keep the table's order
     rows = [
         [
             row.variant,
             row.reference + (" (its start)" if parents[row.variant] == row.reference else ""),
             str(row.seed),
-            _difference(row.iwbo_difference, row.iwbo_se),
+            f"{row.iwbo_difference:+.4f} ± {row.iwbo_se:.4f}",
             _z(row.iwbo_z),
-            _difference(row.elbo_difference, row.elbo_se),
+            f"{row.elbo_difference:+.4f} ± {row.elbo_se:.4f}",
             _z(row.elbo_z),
         ]
         for row in shown
     ]
-    headings = ("Variant", "Reference", "Seed", "Δ BPD", "z", "Δ ELBO", "z")
-    return lines + markdown_table(headings, rows, text_columns=2)
-
-
-def _difference(mean: float, error: float) -> str:
-    return f"{mean:+.4f} ± {error:.4f}"
+    return lines + markdown_table(
+        ("Variant", "Reference", "Seed", "Δ BPD", "z", "Δ ELBO", "z"), rows, ("Variant", "Reference")
+    )
 
 
 def _z(value: float) -> str:
     return MISSING if math.isnan(value) else f"{value:+.1f}"
 
 
-def _class_section(classes: pd.DataFrame, protocol: Protocol) -> list[str]:
+def _class_section(classes: pd.DataFrame, results: Results) -> list[str]:
     lines = ["## Classes of the samples", ""]
     if classes.empty:
-        return [*lines, "Not counted: FD-CIFAR, whose classifier counts them, is switched off."]
+        return [*lines, "Not counted: no metric uses the CIFAR-10 classifier, which counts them."]
     shares = class_shares(classes)
-    accuracy = protocol.classifier_accuracy
-    trained = "" if accuracy is None else f" (test accuracy {100 * accuracy:.1f} %)"
-    spread = 100 * math.sqrt(0.09 / shares["images"].min())
     lines += [
-        f"Share of a model's samples, in per cent, that the CIFAR-10 classifier{trained} assigns to each class. The "
-        f"dataset has 10 % of each; chance alone moves a share by {spread:.1f} (one standard deviation). Imbalance: "
-        "the share of samples that would have to change class for all to be equal (total variation distance). The "
-        "classifier has to choose a class, also for what shows none. Counts: `classes.csv`.",
+        "Share of a model's samples, in per cent, that the CIFAR-10 classifier"
+        f"{describe_extractor(results, 'cifar_classifier')} assigns to each class. The dataset has 10 % of each; "
+        f"chance alone moves a share by {100 * math.sqrt(0.09 / shares['images'].min()):.1f} (one standard deviation). "
+        "Imbalance: the share of samples that would have to change class for all to be equal (total variation "
+        "distance). The classifier has to choose a class, also for what shows none. Counts: `classes.csv`.",
         "",
     ]
     rows = [
@@ -172,21 +114,26 @@ def _class_section(classes: pd.DataFrame, protocol: Protocol) -> list[str]:
         + [f"{100 * row[name]:.1f}" for name in (*CLASS_NAMES, "imbalance")]
         for (variant, seed), row in shares.iterrows()
     ]
-    return lines + markdown_table(("Variant", "Seed", "Samples", *CLASS_NAMES, "Imbalance"), rows, text_columns=1)
+    return lines + markdown_table(("Variant", "Seed", "Samples", *CLASS_NAMES, "Imbalance"), rows, ("Variant",))
 
 
-def _ruler_section(ruler: pd.DataFrame | None) -> list[str]:
-    lines = ["## The scale of FD-CIFAR", ""]
-    if ruler is None:
-        return [*lines, "FD-CIFAR is switched off."]
-    lines += [
-        f"FD-CIFAR of other images against the {ruler.reference_count.iloc[0]:,} training images. The undisturbed test "
-        "images are the floor: what a perfect model would reach with as many samples. Of fewer images the distance is "
-        "larger.",
+def _calibration_section(name: str, results: Results) -> list[str]:
+    """The metric of images whose quality is known; nothing if it was not measured, or is no column of the table."""
+    metric = METRICS[name]
+    calibration = results.calibrations.get(metric.extractor) if metric.in_table else None
+    if not calibration:
+        return []
+    split = "training" if metric.reference == "train" else metric.reference
+    lines = [
+        f"## The scale of {metric.heading}",
+        "",
+        f"{metric.heading} of other images against the {calibration[0]['reference_count']:,} {split} images. "
+        "Undisturbed test images show what a perfect model would reach with as many samples; of fewer images a "
+        "distance is larger.",
         "",
     ]
-    rows = [[row["images"], f"{row['count']:,}", f"{row['fd_cifar']:.3f}"] for row in ruler.to_dict("records")]
-    return lines + markdown_table(("Images", "N", "FD-CIFAR"), rows, text_columns=1)
+    rows = [[row["images"], f"{row['count']:,}", f"{row[name]:.{metric.digits}f}"] for row in calibration]
+    return lines + markdown_table(("Images", "N", metric.heading), rows, ("Images",))
 
 
 def _cost_section(costs: pd.DataFrame, hardware: Mapping[str, Any]) -> list[str]:
@@ -209,13 +156,14 @@ def _cost_section(costs: pd.DataFrame, hardware: Mapping[str, Any]) -> list[str]
             f"{row.images:,}",
             _duration(row.seconds),
             f"{row.images_per_second:.1f}",
-            f"{row.flow_parameters:,}",
+            f"{row.generator_parameters:,}",
             f"{row.discriminator_parameters:,}" if row.discriminator_parameters else MISSING,
         ]
         for row in costs.itertuples(index=False)
     ]
-    headings = ("Variant", "Starts from", "Device", "Seed", "Steps", "Images", "h:mm:ss", "Images/s", "Flow parameters")
-    return lines + markdown_table((*headings, "Discriminator parameters"), rows, text_columns=3)
+    left = ("Variant", "Starts from", "Device")
+    headings = (*left, "Seed", "Steps", "Images", "h:mm:ss", "Images/s", "Generator parameters")
+    return lines + markdown_table((*headings, "Discriminator parameters"), rows, left)
 
 
 def _duration(seconds: float) -> str:

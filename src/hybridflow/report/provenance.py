@@ -1,4 +1,4 @@
-"""A record of how the results came to be: software, hardware, settings, seeds, time and checkpoints.
+"""A record of how the results came to be: software, hardware, settings, seeds, time, and who measured each result.
 
 It holds no absolute path, user name or host name, so that it can be published as it is.
 """
@@ -6,209 +6,138 @@ It holds no absolute path, user name or host name, so that it can be published a
 from __future__ import annotations
 
 import csv
-import math
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Mapping
-from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hybridflow.config.experiment import Settings
-from hybridflow.io.records import write_record
-from hybridflow.runtime.errors import UserError
+from hybridflow.io.records import read_record
+from hybridflow.report.histories import read_history
+from hybridflow.report.results import Model, Results
+from hybridflow.runtime.revision import code_revision
 
 PACKAGE = "hybridflow"
-# An absolute path in a text: optional file:// or host:, optional ~user, then folders, then the last name (kept).
-ABSOLUTE_PATH = re.compile(
-    r"(?<![\w.:/~@-])(?:file://)?(?:[\w.@-]+:)?(?:~[\w.-]*)?/(?!/)(?:[^\s\"'/]+/)*([^\s\"'/]+)/?"
-)
-WINDOWS_PATH = re.compile(r"(?<!\w)[A-Za-z]:[\\/]+(?:[^\s\"'\\/]+[\\/]+)*([^\s\"'\\/]+)")
+ABSOLUTE = re.compile(r"(file://|[\w.-]+@[\w.-]+:|[A-Za-z]:)?[/\\~]")
 URL_USER = re.compile(r"(\w+://)[^\s/@]+@")
 
 
-def collect_provenance(
-    settings: Settings,
-    config: Mapping[str, Any],
-    benchmarks: Mapping[str, str | Path],
-    checkpoints: Mapping[tuple[str, int], Mapping[str, Any]],
-    repository: str | Path,
-) -> dict[str, Any]:
+def collect_provenance(results: Results, config: Mapping[str, Any], benchmarks: str | Path) -> dict[str, Any]:
     """Gathers everything that is needed to judge or repeat a run, as JSON values.
 
     Args:
-        settings: the validated experiment, with every default filled in.
         config: the configuration as it was given.
-        benchmarks: Snakemake benchmark files by rule label; one that does not exist gives null (its rule did not run).
-        checkpoints: metadata of the checkpoint of every (variant, training seed).
-        repository: the project's folder, whose git revision is recorded if it is a git checkout.
+        benchmarks: folder of Snakemake's benchmark files; one that does not exist gives none.
 
     Returns:
-        Keys experiment, software, hardware, git, seeds, settings, config, seconds_total, rules, checkpoints.
+        ``revision`` is that of the code which wrote the report. ``checkpoints`` and ``measured_by`` say, model by
+        model, which revision computed each result.
 
     Raises:
-        UserError: a benchmark file is not one of Snakemake's.
+        UserError: a checkpoint is missing, damaged, or of another training.
     """
-    rules = {label: read_benchmark(path) if Path(path).is_file() else None for label, path in benchmarks.items()}
-    record = {
-        "experiment": settings.experiment,
-        "software": describe_software(),
-        "hardware": describe_hardware(),
-        "git": describe_git(repository),
-        "seeds": {
-            "training": list(settings.seeds),
-            "sampling": settings.sampling.seed,
-            "likelihood": settings.evaluation.likelihood.seed,
-            "extractors": {n: e.seed for n, e in settings.evaluation.extractors.items() if hasattr(e, "seed")},
-        },
-        "settings": settings.model_dump(mode="json"),
-        "config": dict(config),
-        "seconds_total": round(sum(rule["s"] for rule in rules.values() if rule), 1),
-        "rules": rules,
-        "checkpoints": {f"{variant}/seed{seed}": dict(values) for (variant, seed), values in checkpoints.items()},
-    }
-    return anonymise(record)
+    settings, folder = results.settings, Path(benchmarks)
+    files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.tsv"))}
+    rules = {name: read_benchmark(path) for name, path in files.items()}
+    return anonymise(
+        {
+            "experiment": settings.experiment,
+            "software": describe_software(),
+            "hardware": describe_hardware(),
+            "revision": code_revision(),
+            "seeds": {
+                "training": list(settings.seeds),
+                "sampling": settings.sampling.seed,
+                "likelihood": settings.evaluation.likelihood.seed,
+                "extractors": {n: e.seed for n, e in settings.evaluation.extractors.items() if hasattr(e, "seed")},
+            },
+            "settings": settings.model_dump(mode="json"),
+            "config": dict(config),
+            "protocol": {"likelihood": results.likelihood, "fidelity": results.fidelity},
+            "seconds_total": round(sum(rule["s"] for rule in rules.values()), 1),
+            "rules": rules,
+            "checkpoints": {_name(model): describe_checkpoint(model) for model in results.models},
+            "measured_by": {_name(model): _revisions(model) for model in results.models},
+        }
+    )
 
 
-def write_provenance(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Writes the record (:mod:`hybridflow.io.records`)."""
-    write_record(path, record)
+def _name(model: Model) -> str:
+    return f"{model.files.variant}/seed{model.files.seed}"
 
 
-def read_benchmark(path: str | Path) -> dict[str, Any]:
-    """A Snakemake benchmark file: ``s`` and ``h:m:s`` (wall time, mean over repeats), ``max_rss`` (MiB, their maximum).
+def describe_checkpoint(model: Model) -> dict[str, Any]:
+    """What the record of a checkpoint says; compares its files with it.
+
+    Returns:
+        ``training_seconds`` among it: a checkpoint from the store costs its rule seconds, and this is what its
+        training took.
+    """
+    record = read_record(model.files.checkpoint_record, key=model.key)
+    hashes = record.pop("files")
+    seconds = float(read_history(model.files.history)["seconds"].iloc[-1])
+    return record | {"sha256": hashes[Path(model.files.checkpoint).name], "training_seconds": seconds}
+
+
+def _revisions(model: Model) -> dict[str, str | None]:
+    samples = read_record(model.files.samples_record(), (), checkpoint=model.key)
+    return {"samples": samples["revision"], **model.measured_by}
+
+
+def read_benchmark(path: Path) -> dict[str, Any]:
+    """A Snakemake benchmark file: ``s``, wall time (mean over repeats), ``max_rss``, MiB (their maximum).
 
     ``max_rss`` is None for a job too short to be measured.
-
-    Raises:
-        UserError: the file has no such columns or no row.
     """
-    with Path(path).open(encoding="utf-8", newline="") as handle:
+    with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
-    try:
-        seconds = sum(float(row["s"]) for row in rows) / len(rows)
-        memory = [_number(row["max_rss"]) for row in rows]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        raise UserError(
-            f"provenance: {path} is not a Snakemake benchmark file (columns s and max_rss); delete it and run its "
-            "rule again."
-        ) from None
-    known = [value for value in memory if value is not None]
-    return {
-        "s": round(seconds, 3),
-        "h:m:s": str(timedelta(seconds=round(seconds))),
-        "max_rss": max(known) if known else None,
-    }
-
-
-def _number(text: str) -> float | None:
-    """Snakemake writes ``-`` or ``NA`` for what it could not measure."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    known = [float(row["max_rss"]) for row in rows if row["max_rss"] not in ("-", "NA")]
+    return {"s": round(sum(float(row["s"]) for row in rows) / len(rows), 3), "max_rss": max(known, default=None)}
 
 
 def describe_software() -> dict[str, Any]:
     """Versions of Python, the operating system, this package and the packages it requires."""
-    try:
-        requirements = metadata.requires(PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        requirements = []
-    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requirements if "extra ==" not in line]
+    lines = [line for line in metadata.requires(PACKAGE) or [] if "extra ==" not in line]
+    names = sorted(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines)
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "packages": {name: _version(name) for name in [PACKAGE, *sorted(names)]},
+        "packages": {name: metadata.version(name) for name in [PACKAGE, *names]},
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def describe_hardware() -> dict[str, Any]:
     """CPU model and count, memory (GiB) and GPUs of this machine."""
     import torch  # slow to import, and needed here alone
 
-    gpus = []
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(i)
-            gpus.append({"name": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1)})
+    devices = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
         "cpus_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory_gib(),
-        "gpus": gpus,
-        "cuda": torch.version.cuda if gpus else None,
+        "memory_gib": round(memory / 2**30, 1),
+        "gpus": [{"name": gpu.name, "memory_gib": round(gpu.total_memory / 2**30, 1)} for gpu in devices],
+        "cuda": torch.version.cuda if devices else None,
     }
 
 
 def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.lower().startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass  # no Linux
-    return platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def describe_git(repository: str | Path) -> dict[str, Any]:
-    """The revision and whether files differ from it; None where the folder is no git checkout or git is missing."""
-    # A copy that was unpacked inside somebody else's checkout must not take over that one's revision.
-    top = _git(repository, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != Path(repository).resolve():
-        return {"revision": None, "dirty": None}
-    revision = _git(repository, "rev-parse", "--verify", "HEAD")
-    changes = _git(repository, "status", "--porcelain")
-    return {"revision": revision, "dirty": None if changes is None else bool(changes)}
-
-
-def _git(repository: str | Path, *arguments: str) -> str | None:
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=True, timeout=60
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()
+    cpuinfo = Path("/proc/cpuinfo")  # of Linux
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.lower().startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 def anonymise(value: Any) -> Any:
-    """JSON values with absolute paths cut down to their last name and users removed from URLs.
-
-    Numbers that are not finite become text, since JSON has none.
-    """
+    """JSON values with absolute paths cut down to their last name and users removed from URLs."""
     if isinstance(value, Mapping):
         return {anonymise(str(key)): anonymise(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [anonymise(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _anonymise_text(str(value))
-
-
-def _anonymise_text(text: str) -> str:
-    if text.startswith(("/", "~/")) and "\n" not in text and '"' not in text:
-        return Path(text).name  # also a path with spaces
-    text = URL_USER.sub(r"\1", text)
-    return ABSOLUTE_PATH.sub(r"\1", WINDOWS_PATH.sub(r"\1", text))
+    text = URL_USER.sub(r"\1", str(value))
+    return re.split(r"[/\\]", text.rstrip("/\\"))[-1] if ABSOLUTE.match(text) else text

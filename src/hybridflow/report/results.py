@@ -1,175 +1,200 @@
-"""Reads the evaluated numbers of every trained model and refuses to mix what cannot be compared."""
+"""Everything measured on an experiment's models, read from their records; what cannot be compared is not mixed."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridflow.config.evaluation import INCEPTION_SHA256
+from hybridflow.config.evaluation import INCEPTION_SHA256, LIKELIHOOD_VERSION
+from hybridflow.config.experiment import ReferenceSettings, Settings, Variant
+from hybridflow.config.metrics import METRICS
+from hybridflow.data.cifar10.layout import CIFAR10
 from hybridflow.io.records import read_record
+from hybridflow.io.repair import repair_hint
+from hybridflow.io.run_folder import RunFolder
 from hybridflow.runtime.errors import UserError
+from hybridflow.store.keys import training_key
 
-Key = tuple[str, int]  # (variant, training seed)
-REDO = "delete the older of the two and run the workflow again"
-
-
-@dataclass(frozen=True)
-class VariantInfo:
-    """A row's identity: discriminator architecture (None for likelihood training alone) and adversarial weight."""
-
-    name: str
-    discriminator: str | None
-    factor: float
+LIKELIHOOD_PROTOCOL = ("version", "split", "images", "importance_samples", "seed")
+FIDELITY_PROTOCOL = ("images", "sets", "sampling", "reference_images", "weights_sha256", "extractors")
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One trained model's numbers: bits/dim with standard errors over images, and Frechet distances.
+class Measured:
+    """A metric's mean over the sets of samples, and its sample standard deviation over them (None for one set)."""
 
-    A distance is the mean over sets of samples, ``*_sd`` its sample standard deviation over them (None for one set).
-    """
+    value: float
+    sd: float | None
 
-    variant: str
-    seed: int
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bits/dim, and standard errors of the mean over images."""
+
     elbo_bpd: float
     elbo_bpd_se: float
     iwbo_bpd: float
     iwbo_bpd_se: float
-    fid: float | None
-    fd_cifar: float | None
-    fd_cifar_test: float | None
-    fid_sd: float | None = None
-    fd_cifar_sd: float | None = None
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How all models of one table were measured."""
+class Model:
+    """The numbers of one trained model.
 
-    split: str
-    test_images: int
-    importance_samples: int
-    generated_images: int
-    reference_images: int | None
-    fid_weights_sha256: str | None
-    classifier_accuracy: float | None
-    repeats: int = 1
+    Attributes:
+        files: where its files are.
+        key: of its checkpoint.
+        bounds: None for a generator without a likelihood.
+        metrics: by name.
+        class_counts: images by class, one list a set of samples; None if nothing counts them.
+        measured_by: git revision of the code that measured it, by record.
+    """
+
+    files: RunFolder
+    key: str
+    bounds: Bounds | None
+    metrics: dict[str, Measured]
+    class_counts: list[list[int]] | None
+    measured_by: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant with its models, one a seed."""
+
+    variant: Variant
+    models: list[Model]
+    reference: ReferenceSettings | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment's results.
+
+    Attributes:
+        likelihood: how bits/dim were measured, see :func:`likelihood_protocol`; None without a likelihood.
+        fidelity: how samples were measured, see :func:`fidelity_protocol`.
+        calibrations: metrics of images whose quality is known, by extractor: rows with ``images`` (which), ``count``,
+            ``reference_count``, and a value by name of a metric.
+    """
+
+    settings: Settings
+    rows: list[Row]
+    likelihood: dict[str, Any] | None
+    fidelity: dict[str, Any]
+    calibrations: dict[str, list[dict[str, Any]]]
 
     @property
-    def official_fid(self) -> bool:
-        """Whether the Inception weights are those that define FID; numbers of any others are not FID."""
-        return self.fid_weights_sha256 in (None, INCEPTION_SHA256)
+    def models(self) -> list[Model]:
+        """All of them, in the order of the table."""
+        return [model for row in self.rows for model in row.models]
+
+    def has_standin(self, metric: str) -> bool:
+        """Whether a metric was measured with Inception weights that do not define FID; its numbers are not FID."""
+        extractor = METRICS[metric].extractor
+        return extractor == "inception" and self.fidelity["weights_sha256"][extractor] != INCEPTION_SHA256
 
 
-# Settings of the evaluation that every row must share. The optional ones count once a file has them.
-LIKELIHOOD_PROTOCOL = ("split", "images", "importance_samples", "seed")
-FIDELITY_PROTOCOL = ("images", "reference_images", "fid_weights_sha256", "classifier_accuracy")
-FIDELITY_OPTIONAL = ("temperature", "sampling_seed", "classifier_sha256", "repeats")
-DISTANCES = ("fid", "fd_cifar", "fd_cifar_test")
-DEVIATIONS = ("fid_sd", "fd_cifar_sd")
+def read_results(folder: str | Path, settings: Settings, dataset_hash: str) -> Results:
+    """Reads the records of every model.
 
-
-def read_measurements(
-    likelihoods: Mapping[Key, str | Path], fidelities: Mapping[Key, str | Path]
-) -> tuple[list[Measurement], Protocol]:
-    """Reads and cross-checks the ``likelihood.json`` and ``fidelity.json`` of every (variant, seed).
+    Args:
+        folder: ``results/<experiment>``.
+        dataset_hash: of the dataset, which the keys of the checkpoints depend on.
 
     Raises:
-        UserError: a file is missing or malformed, a number is not finite, the two files of a model belong to
-            different checkpoints, or two models were evaluated under different settings.
+        UserError: a record is missing or damaged, belongs to another checkpoint, was measured otherwise than the
+            settings and this version of the code say, or otherwise than that of the first model.
     """
-    if not likelihoods:
-        raise UserError("table: there is no likelihood.json to report; evaluate at least one variant.")
-    if set(likelihoods) != set(fidelities):
-        variant, seed = min(set(likelihoods) ^ set(fidelities))
-        lacking = "fidelity.json" if (variant, seed) in likelihoods else "likelihood.json"
-        raise UserError(f"table: {lacking} of variant {variant!r}, seed {seed} is missing; run its evaluation.")
-    bounds = {key: _Record(path) for key, path in likelihoods.items()}
-    distances = {key: _Record(path) for key, path in fidelities.items()}
-    for key, bound in bounds.items():
-        _same(bound, distances[key], "checkpoint", "the two were measured on different models")
-    first_bound, first_distance = next(iter(bounds.values())), distances[next(iter(bounds))]
-    for key, bound in bounds.items():
-        for setting in LIKELIHOOD_PROTOCOL:
-            _same(first_bound, bound, setting, "rows of one table must be evaluated alike")
-        for setting in FIDELITY_PROTOCOL:
-            _same(first_distance, distances[key], setting, "rows of one table must be evaluated alike")
-        for setting in FIDELITY_OPTIONAL:
-            if setting in first_distance.values or setting in distances[key].values:
-                _same(first_distance, distances[key], setting, "rows of one table must be evaluated alike")
-        for distance in DISTANCES:
-            _both_or_neither(first_distance, distances[key], distance)
-    if first_distance.number("fid", optional=True) is not None and first_distance.get("fid_weights_sha256") is None:
-        raise UserError(f"table: {first_distance.path} has a FID but no fid_weights_sha256; measure it again.")
-    measured = any(first_distance.get(distance) is not None for distance in DISTANCES)
-    repeats = first_distance.count("repeats") if "repeats" in first_distance.values else 1
-    repeated = DEVIATIONS if repeats > 1 else ()
-    measurements = [
-        Measurement(
-            variant,
-            seed,
-            **{name: bounds[variant, seed].number(name) for name in _bound_names()},
-            **{name: distances[variant, seed].number(name, optional=True) for name in (*DISTANCES, *repeated)},
-        )
-        for variant, seed in bounds
-    ]
-    return measurements, Protocol(
-        split=str(first_bound.get("split")),
-        test_images=first_bound.count("images"),
-        importance_samples=first_bound.count("importance_samples"),
-        generated_images=first_distance.count("images"),
-        reference_images=first_distance.count("reference_images") if measured else None,
-        fid_weights_sha256=first_distance.get("fid_weights_sha256"),
-        classifier_accuracy=first_distance.number("classifier_accuracy", optional=True),
-        repeats=repeats,
-    )
+    wanted_likelihood, wanted_fidelity = _configured(settings)
+    likelihood: tuple[dict[str, Any], str] | None = None
+    fidelity: tuple[dict[str, Any], str] | None = None
+    models: dict[str, list[Model]] = {name: [] for name in settings.variants}
+    for name, seed in settings.models:
+        files, key = RunFolder(folder, name, seed), training_key(settings, name, seed, dataset_hash)
+        record = read_record(files.fidelity, (), checkpoint=key)
+        protocol = fidelity_protocol(record, files.fidelity)
+        fidelity = _compare(protocol, files.fidelity, wanted_fidelity, fidelity)
+        measured_by, bounds = {"fidelity": record["revision"]}, None
+        if settings.variants[name].generator.has_likelihood:
+            found = read_record(files.likelihood, (), checkpoint=key)
+            protocol = likelihood_protocol(found, files.likelihood)
+            likelihood = _compare(protocol, files.likelihood, wanted_likelihood, likelihood)
+            bounds = Bounds(*(found[part] for part in Bounds.__dataclass_fields__))
+            measured_by["likelihood"] = found["revision"]
+        metrics = {part: Measured(entry["value"], entry["sd"]) for part, entry in record["metrics"].items()}
+        models[name].append(Model(files, key, bounds, metrics, record["class_counts"], measured_by))
+    cifar10 = settings.dataset.source == "cifar10"  # what others report is about CIFAR-10
+    rows = [Row(entry, models[name], entry.reference if cifar10 else None) for name, entry in settings.variants.items()]
+    calibrations = {}
+    for extractor in settings.evaluation.needed_extractors:
+        path = Path(folder, "reference", f"calibration-{extractor}.json")
+        if path.exists():  # not every extractor has one
+            calibrations[extractor] = read_record(path, ())["rows"]
+    return Results(settings, rows, likelihood and likelihood[0], fidelity[0] if fidelity else {}, calibrations)
 
 
-def _bound_names() -> list[str]:
-    return ["elbo_bpd", "elbo_bpd_se", "iwbo_bpd", "iwbo_bpd_se"]
+def likelihood_protocol(record: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """How the numbers of a ``likelihood.json`` were measured; numbers that were measured otherwise are other numbers.
+
+    Raises:
+        UserError: the record does not say it.
+    """
+    return _chosen(record, LIKELIHOOD_PROTOCOL, path)
 
 
-class _Record:
-    """A record whose values are fetched by name, with a sentence when one is missing or not usable."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.values = read_record(path, ())
-
-    def get(self, name: str) -> Any:
-        if name not in self.values:
-            raise UserError(f"table: {self.path} has no {name!r}; delete it and run its evaluation again.")
-        return self.values[name]
-
-    def number(self, name: str, *, optional: bool = False) -> Any:
-        value = self.get(name)
-        if value is None and optional:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise UserError(
-                f"table: {name!r} is {value!r} in {self.path}, not a finite number; look at the training curve of "
-                "this variant (it may have diverged) and leave the variant out or train it with other settings."
-            )
-        return float(value)
-
-    def count(self, name: str) -> int:
-        return int(self.number(name))
+def fidelity_protocol(record: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """The same for a ``fidelity.json``; ``metrics`` holds the version of each."""
+    versions = {name: entry["version"] for name, entry in _chosen(record, ("metrics",), path)["metrics"].items()}
+    return _chosen(record, FIDELITY_PROTOCOL, path) | {"metrics": versions}
 
 
-def _same(a: _Record, b: _Record, name: str, why: str) -> None:
-    for record in (a, b):
-        if isinstance(record.get(name), float):
-            record.number(name)  # NaN differs even from itself
-    if a.get(name) != b.get(name):
+def differences(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The dotted names at which two JSON values differ, with both values; ``"absent"`` for what one lacks."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in sorted(a.keys() | b.keys()):
+            yield from differences(a.get(key, "absent"), b.get(key, "absent"), f"{name}.{key}" if name else key)
+    elif a != b or type(a) is not type(b):
+        yield name, a, b
+
+
+def _configured(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The part of both protocols that the settings and this version of the code determine."""
+    asked = settings.evaluation.likelihood
+    likelihood = {name: getattr(asked, name) for name in ("split", "importance_samples", "seed")}
+    likelihood["version"] = LIKELIHOOD_VERSION
+    if settings.dataset.source == "cifar10" or asked.split == "holdout":
+        present = CIFAR10.counts["test"] if asked.split == "test" else settings.dataset.holdout
+        likelihood["images"] = present if asked.images is None else min(asked.images, present)
+    metrics, sampling = settings.evaluation.metrics, settings.sampling
+    return likelihood, {
+        "images": sampling.images,
+        "sets": sampling.repeats if metrics else 1,
+        "sampling": sampling.identity(),
+        "metrics": {name: METRICS[name].version for name in metrics},
+    }
+
+
+def _compare(
+    found: dict[str, Any], path: str, wanted: Mapping[str, Any], first: tuple[dict[str, Any], str] | None
+) -> tuple[dict[str, Any], str]:
+    """Compares a protocol with the configuration's and the first model's; returns the latter, with its path."""
+    for name, ours, theirs in differences({name: found[name] for name in wanted}, wanted):
+        raise UserError(f"{name!r} is {ours!r} in {path}, but {theirs!r} in the configuration; {repair_hint(path)}.")
+    if first is None:
+        return found, path
+    for name, ours, theirs in differences(found, first[0]):
         raise UserError(
-            f"table: {name!r} is {a.get(name)!r} in {a.path} but {b.get(name)!r} in {b.path}; {why}: {REDO}."
+            f"{name!r} is {ours!r} in {path}, but {theirs!r} in {first[1]}; the rows of a table must be measured "
+            "alike: delete the older of the two and run the workflow again."
         )
+    return first
 
 
-def _both_or_neither(a: _Record, b: _Record, name: str) -> None:
-    if (a.get(name) is None) != (b.get(name) is None):
-        without, having = (a, b) if a.get(name) is None else (b, a)
-        raise UserError(f"table: {name!r} is missing in {without.path} but not in {having.path}; {REDO}.")
+def _chosen(record: Mapping[str, Any], names: tuple[str, ...], path: str | Path) -> dict[str, Any]:
+    for name in names:
+        if name not in record:
+            raise UserError(f"{path} does not say {name!r}; {repair_hint(path)}.")
+    return {name: record[name] for name in names}

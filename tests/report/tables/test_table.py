@@ -1,285 +1,197 @@
-"""The table: its numbers, what it refuses to mix, and its three forms."""
+"""Table 1: its numbers, its notes, and its three forms."""
+
+from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from recorded import edit
+from experiment import BPD, Experiment
 
 from hybridflow.config.evaluation import INCEPTION_SHA256
-from hybridflow.io.records import write_record
-from hybridflow.report.results import VariantInfo
+from hybridflow.config.generators import DenseFlowSettings
+from hybridflow.config.metrics import METRICS, Metric
+from hybridflow.report.tables import columns
+from hybridflow.report.tables.columns import Column
 from hybridflow.report.tables.render import escape_latex
-from hybridflow.report.tables.table import COLUMNS, SAMPLING_COLUMNS, load_thesis, read_csv, write_table
-from hybridflow.runtime.errors import UserError
+from hybridflow.report.tables.table import read_csv, write_csv, write_table
 
-VARIANTS = [
-    VariantInfo("resnet_half", "resnet18", 0.5),
-    VariantInfo("NA", None, 0.0),
-    VariantInfo("own", "dcgan", 0.25),
-]
-LIKELIHOOD = {
-    "split": "test",
-    "images": 10000,
-    "importance_samples": 20,
-    "seed": 0,
-    "elbo_bpd": 4.1,
-    "elbo_bpd_se": 0.0075,
-    "iwbo_bpd": 4.0,
-    "iwbo_bpd_se": 0.007,
-}
-FIDELITY = {
-    "images": 50000,
-    "reference_images": 50000,
-    "fid": 40.0,
-    "fd_cifar": 5.0,
-    "fd_cifar_test": 5.5,
-    "fid_weights_sha256": INCEPTION_SHA256,
-    "classifier_accuracy": 0.912,
-}
+COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", "bpd", "bpd_sd"]
 
 
-class Results:
-    """Evaluation files of two seeds of each variant, and the table made of them."""
-
-    def __init__(self, folder, seeds=(0, 1)):
-        self.folder, self.likelihoods, self.fidelities = folder, {}, {}
-        for i, variant in enumerate(VARIANTS):
-            for seed in seeds:
-                key = (variant.name, seed)
-                self.likelihoods[key] = folder / f"{variant.name}-{seed}-likelihood.json"
-                self.fidelities[key] = folder / f"{variant.name}-{seed}-fidelity.json"
-                checkpoint = {"checkpoint": f"{variant.name}-{seed}"}
-                bpd = {"iwbo_bpd": 4.0 + i + 0.1 * seed, "iwbo_bpd_se": 0.007 + 0.001 * i}
-                write_record(self.likelihoods[key], {**checkpoint, **LIKELIHOOD, **bpd})
-                write_record(self.fidelities[key], {**checkpoint, **FIDELITY, "fid": 40.0 + i + 2 * seed})
-
-    def change(self, files, key=None, **values):
-        for path in files.values() if key is None else [files[key]]:
-            edit(path, **values)
-
-    def write(self, variants=VARIANTS, small=False, **more):
-        out = [self.folder / f"table1.{kind}" for kind in ("csv", "md", "tex")]
-        write_table(*out, variants, self.likelihoods, self.fidelities, "my_run", small, **more)
-        return [path.read_text(encoding="utf-8") for path in out]
+def write(experiment: Experiment) -> tuple[pd.DataFrame, str, str]:
+    """The table as numbers, Markdown and LaTeX."""
+    csv, markdown, latex = (experiment.folder / f"table1.{kind}" for kind in ("csv", "md", "tex"))
+    write_table(csv, markdown, latex, experiment.read())
+    return read_csv(csv), markdown.read_text(encoding="utf-8"), latex.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def results(tmp_path):
-    return Results(tmp_path)
+def rows(markdown: str) -> list[str]:
+    return [line for line in markdown.splitlines() if line.startswith("|")]
 
 
-def test_thesis_values_are_the_published_ones():
-    rows = {(row.discriminator, row.factor): (row.bpd, row.fid) for row in load_thesis().itertuples()}
-    assert rows == {
-        ("none", 0): (3.05, 44),
-        ("dcgan", 0.5): (3.35, 41.5),
-        ("resnet18", 0.5): (3.3, 40),
-        ("resnet18", 1): (6.85, 31),
-    }
-
-
-def test_csv_has_one_row_per_variant_in_order_with_means_and_sample_deviations(results):
-    text, _, _ = results.write()
-    table = read_csv(results.folder / "table1.csv")
-    assert tuple(table.columns) == COLUMNS
-    assert list(table.variant) == ["resnet_half", "NA", "own"]
-    assert list(table.discriminator) == ["resnet18", "none", "dcgan"]
-    assert list(table.seeds) == [2, 2, 2]
-    assert list(table.bpd) == pytest.approx([4.05, 5.05, 6.05])
+def test_one_row_a_variant_with_means_and_deviations_over_seeds(make_experiment: Callable[..., Experiment]) -> None:
+    table, markdown, _ = write(make_experiment(seeds=[0, 1]))
+    distances = ["fd_cifar", "fd_cifar_sd", "fd_cifar_test", "fd_cifar_test_sd"]
+    assert list(table.columns) == [*COLUMNS, *distances, "reference_bpd", "reference_fid"]
+    assert list(table.variant) == ["baseline", "control", "dcgan-0.5"]
+    assert list(table.discriminator) == ["none", "none", "dcgan"]
+    assert list(table.loss.fillna("")) == ["", "", "non_saturating"]
+    assert list(table.family) == ["denseflow"] * 3
+    assert list(table.seeds) == [2] * 3
+    assert list(table.bpd) == pytest.approx([bpd + 0.05 for bpd in BPD.values()], abs=0.5)
     assert list(table.bpd_sd) == pytest.approx([0.1 / math.sqrt(2)] * 3)
-    assert list(table.fid) == pytest.approx([41, 42, 43])
-    assert list(table.fid_sd) == pytest.approx([math.sqrt(2)] * 3)
-    assert list(table.fd_cifar_sd) == [0, 0, 0]
-    assert list(table.thesis_bpd[:2]) == [3.3, 3.05]
-    assert list(table.thesis_fid[:2]) == [40, 44]
-    assert math.isnan(table.thesis_bpd[2])
-    assert text.splitlines()[3].endswith(",,")  # the thesis has no such row: empty, not 0
+    assert list(table.fd_cifar) == [41, 42, 43]
+    assert list(table.fd_cifar_sd) == pytest.approx([math.sqrt(2)] * 3)
+    assert list(table.fd_cifar_test) == [141, 142, 143]
+    assert "| dcgan-0.5 | dcgan | 0.5 |" in markdown
+    assert "± 0.071 | 43.000 ± 1.414 | 3.35 | 41.5 |" in markdown
 
 
-def test_one_seed_and_missing_fid_leave_cells_empty(tmp_path):
-    results = Results(tmp_path, seeds=(0,))
-    results.change(results.fidelities, fid=None, fid_weights_sha256=None)
-    text, markdown, latex = results.write()
-    assert text.splitlines()[1] == "resnet_half,resnet18,0.5,1,4,,,,5,,3.3,40"
-    assert "| resnet\\_half | resnet18 | 0.5 | 4.000 | – | 5.000 | 3.3 | 40 |" in markdown
-    assert r"resnet\_half & resnet18 & 0.5 & 4.000 & -- & 5.000 & 3.3 & 40 \\" in latex
-    assert "FID was not measured" in markdown
+def test_one_seed_has_no_deviation(experiment: Experiment) -> None:
+    table, markdown, latex = write(experiment)
+    assert table[["bpd_sd", "fd_cifar_sd"]].isna().all(axis=None)
+    assert "±" not in "".join(rows(markdown))
+    assert (
+        rows(markdown)[0] == "| Variant | Discriminator | Factor | BPD ↓ | FD-CIFAR ↓ | Reference BPD | Reference FID |"
+    )
+    assert rows(markdown)[3].endswith("| 41.000 | – | – |")  # nobody reports anything for it
+    assert r"control & none & 0 & " in latex
 
 
-def test_likelihood_alone_makes_a_table(results):
-    nothing = dict.fromkeys(("fid", "fd_cifar", "fd_cifar_test", "fid_weights_sha256", "classifier_accuracy"))
-    results.change(results.fidelities, reference_images=None, **nothing)
-    _, markdown, _ = results.write()
-    assert "| 4.050 ± 0.071 | – | – |" in markdown
-    assert "FD-CIFAR was not measured" in markdown
+def test_the_deviation_over_sets_is_shown_for_one_seed_and_pooled_over_several(
+    make_experiment: Callable[..., Experiment],
+) -> None:
+    sets = {"sampling": {"repeats": 2}}
+    table, markdown, latex = write(make_experiment(**sets))
+    assert list(table.fd_cifar_sampling_sd) == [0.5] * 3
+    assert "40.000 ± 0.500" in markdown
+    assert r"40.000 $\pm$ 0.500" in latex
+    assert "One training seed. Distances are means over 2 sets of samples" in markdown
+    assert "2 sets of 40 generated images against 64 training images" in markdown
+    several = make_experiment(**sets, experiment="other", seeds=[1, 2])
+    metrics = several.read().models[0].metrics
+    changed = {name: {"value": part.value, "sd": 1.5, "version": 1} for name, part in metrics.items()}
+    several.change("fidelity", "baseline", 1, metrics=changed)
+    table, markdown, _ = write(several)
+    assert table.fd_cifar_sampling_sd[0] == pytest.approx(math.sqrt((1.5**2 + 0.5**2) / 2))
+    assert "43.000 ± 1.414" in markdown
+    assert "± is the sample standard deviation over training seeds. Each model's distances are means" in markdown
+
+
+def test_the_notes_say_how_it_was_measured(experiment: Experiment) -> None:
+    experiment.calibrate()
+    _, markdown, latex = write(experiment)
+    for part in (
+        "The experiment micro is a small run: its numbers are not comparable",
+        "BPD: bits per dimension of 30 images of the test split, importance-weighted bound with K = 2",
+        "the features of our CIFAR-10 classifier; not FID (test accuracy 91.2 %). 40 generated images against",
+        "FD-CIFAR of other images against the same 64 training images: 0.5 for test images, N = 60; 1.25 for as many",
+        "Reference: what others report for CIFAR-10, as they measured it (master's thesis (FER Zagreb, 2022)",
+        "(standard error over images 0.1",
+        ", FD-CIFAR (test) 140.000",
+    ):
+        assert part in markdown
+        assert escape_latex(part) in latex
+    assert "singular" not in markdown
+
+
+def test_few_images_and_many_features_get_a_note(make_experiment: Callable[..., Experiment]) -> None:
+    _, markdown, _ = write(make_experiment(evaluation={"extractors": {"cifar_classifier": {"width": 10}}}))
+    assert "FD-CIFAR is of 40 images with 40 features: the covariance of so few is singular" in markdown
+
+
+def test_no_reference_stands_beside_other_images(experiment: Experiment) -> None:
+    own = experiment.settings.dataset.model_copy(update={"source": "folder"})
+    experiment.settings = experiment.settings.model_copy(update={"dataset": own})
+    table, markdown, _ = write(experiment)
+    assert table[["reference_bpd", "reference_fid"]].isna().all(axis=None)
+    assert "eference" not in markdown
+    assert "thesis" not in markdown
+
+
+def test_a_distance_of_other_inception_weights_is_never_called_fid(make_experiment: Callable[..., Experiment]) -> None:
+    experiment = make_experiment(evaluation={"metrics": ["fid", "fd_cifar"]})
+    table, markdown, _ = write(experiment)
+    assert table.fid.isna().all()
+    assert "FID is left out: the Inception weights of this experiment (SHA-256 abababab...) are a stand-in" in markdown
+    assert "| – | 140.000 | 3.05 | 44 |" in rows(markdown)[2]
+    for name, _ in experiment.settings.models:
+        weights = {"inception": INCEPTION_SHA256, "cifar_classifier": "c"}
+        experiment.change("fidelity", name, weights_sha256=weights)
+    table, markdown, _ = write(experiment)
+    assert list(table.fid) == [40, 41, 42]
+    assert "| 40.0 | 140.000 | 3.05 | 44 |" in rows(markdown)[2]
+
+
+def test_bits_per_dimension_alone_make_a_table(make_experiment: Callable[..., Experiment]) -> None:
+    table, markdown, _ = write(make_experiment(evaluation={"metrics": []}))
+    assert list(table.columns) == [*COLUMNS, "reference_bpd", "reference_fid"]
+    assert "The samples were not compared" in markdown
     assert "generated images" not in markdown
 
 
-def test_markdown_is_a_table_with_the_note(results):
-    _, markdown, _ = results.write(ruler={"test split": 0.02})
-    rows = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert rows[0] == "| Variant | Discriminator | Factor | BPD ↓ | FID ↓ | FD-CIFAR ↓ | Thesis BPD | Thesis FID |"
-    assert len(rows) == 5
-    assert {row.count("|") for row in rows} == {9}
-    assert "4.050 ± 0.071" in rows[2]
-    assert "41.00 ± 1.41" in rows[2]
-    for part in (
-        "experiment my\\_run",
-        "10,000 images of the test split",
-        "importance-weighted bound with K = 20",
-        "at most 0.0090",  # the largest of the standard errors
-        "50,000 generated images against 50,000 training images",
-        "test accuracy 91.2 %",
-        "It is not FID; its scale is arbitrary",
-        "test split 0.02",
-        "NA: ELBO 4.100 ± 0.000 BPD",
-        "FD-CIFAR against the test images 5.500",
-    ):
-        assert part in markdown
-    assert "small run" not in markdown
+def test_a_generator_without_a_likelihood_has_a_dash(experiment: Experiment) -> None:
+    class Gan(DenseFlowSettings):
+        has_likelihood = False
+
+    variants = experiment.settings.variants
+    gan = variants["control"].model_copy(update={"generator": Gan(**variants["control"].generator.model_dump())})
+    experiment.settings = experiment.settings.model_copy(update={"variants": variants | {"control": gan}})
+    table, markdown, _ = write(experiment)
+    assert list(table.bpd.isna()) == [False, True, False]
+    assert "| control | none | 0 | – | 41.000 |" in markdown
+    assert "- control: FD-CIFAR (test) 141.000" in markdown
 
 
-def test_a_small_run_says_that_it_is_one(results):
-    _, markdown, latex = results.write(small=True)
-    for text in (markdown, latex):
-        assert "is a small run: its numbers are not comparable with the thesis's" in text
-
-
-def test_latex_is_escaped_and_balanced(results):
-    _, _, latex = results.write()
+def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
+    experiment.calibrate()
+    _, _, latex = write(experiment)
     assert latex.count(r"\begin{") == latex.count(r"\end{") == 3
     body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    assert all(line.count(" & ") == 7 and line.endswith(r" \\") for line in body.strip().splitlines())
+    assert all(line.count(" & ") == 6 and line.endswith(r" \\") for line in body.strip().splitlines())
     assert latex.isascii()
     assert not re.search(r"(?<!\\)[_%#]", latex.split("\n", 1)[1])
     assert escape_latex(r"a_b&50%\~") == r"a\_b\&50\%\textbackslash{}\textasciitilde{}"
 
 
-def test_distance_of_other_inception_weights_is_never_called_fid(results):
-    results.change(results.fidelities, fid_weights_sha256="ab" * 32)
-    _, markdown, _ = results.write()
-    assert read_csv(results.folder / "table1.csv").fid.isna().all()
-    assert "FID is left out" in markdown
-    assert "abababab" in markdown
-    assert "Fréchet distance with the stand-in weights 41.00 (not FID)" in markdown
+def test_names_that_look_like_something_else_stay_names(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"variant": ["NA", "007"], "bpd": [1 / 3, None]}))
+    table = read_csv(tmp_path / "t.csv")
+    assert list(table.variant) == ["NA", "007"]
+    assert table.bpd[0] == 0.3333333333
+    assert math.isnan(table.bpd[1])
 
 
-@pytest.mark.parametrize("kind", ["likelihoods", "fidelities"])
-@pytest.mark.parametrize("value", ["4.0", True, None, ...])
-def test_a_number_that_is_none_is_refused(results, kind, value):
-    name = "iwbo_bpd" if kind == "likelihoods" else "images"
-    results.change(getattr(results, kind), **{name: value})
-    with pytest.raises(UserError, match=rf"{name!r} is .*, not a finite number|has no {name!r}"):
-        results.write()
+def test_a_metric_is_one_declaration(
+    make_experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Metric("toy", "Toy", "cifar_classifier", abs, "a toy", digits=1, better="higher")
+    monkeypatch.setitem(METRICS, "toy", toy)
+    table, markdown, _ = write(make_experiment(evaluation={"metrics": ["toy"]}, sampling={"repeats": 2}))
+    assert list(table.toy) == [40, 41, 42]
+    assert {"toy_sd", "toy_sampling_sd"} < set(table.columns)
+    assert "| Toy ↑ |" in markdown
+    assert "| 42.0 ± 0.5 |" in markdown
+    assert "Toy: a toy (test accuracy 91.2 %). 2 sets of 40 generated images against 64 training images" in markdown
 
 
-@pytest.mark.parametrize(
-    ("kind", "change"),
-    [
-        ("likelihoods", {"importance_samples": 1000}),
-        ("likelihoods", {"images": 500}),
-        ("likelihoods", {"seed": 1}),
-        ("likelihoods", {"split": "train"}),
-        ("fidelities", {"images": 2000}),
-        ("fidelities", {"reference_images": 2000}),
-        ("fidelities", {"fid_weights_sha256": "0" * 64}),
-        ("fidelities", {"classifier_accuracy": 0.8}),
-    ],
-)
-def test_rows_that_were_evaluated_differently_are_refused(results, kind, change):
-    results.change(getattr(results, kind), ("own", 1), **change)
-    name = next(iter(change))
-    with pytest.raises(UserError, match=rf"{name!r} is .* in .* but .* in .*own-1.*must be evaluated alike"):
-        results.write()
+def test_a_column_is_one_object(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Column("steps", "Steps", lambda row: 5.0, "{:.0f}k".format, {"sd": lambda row: 2.0})
+    monkeypatch.setattr(columns, "MODEL_COLUMNS", [*columns.MODEL_COLUMNS, toy])
+    table, markdown, latex = write(experiment)
+    assert list(table.steps) == [5.0] * 3
+    assert list(table.steps_sd) == [2.0] * 3
+    assert "| Steps | FD-CIFAR ↓ |" in markdown
+    assert "| 5k ± 2k |" in markdown
+    assert r"& 5k $\pm$ 2k &" in latex
 
 
-def test_files_of_different_checkpoints_are_refused(results):
-    results.change(results.fidelities, ("NA", 1), checkpoint="stale")
-    with pytest.raises(UserError, match=r"'checkpoint' is 'NA-1' in .* but 'stale' in .*different models"):
-        results.write()
-
-
-def test_a_distance_that_only_some_rows_have_is_refused(results):
-    results.change(results.fidelities, ("own", 0), fd_cifar=None)
-    with pytest.raises(UserError, match=r"'fd_cifar' is missing in .*own-0"):
-        results.write()
-
-
-def test_missing_evaluations_are_named(results):
-    del results.fidelities["own", 1]
-    with pytest.raises(UserError, match=r"fidelity.json of variant 'own', seed 1 is missing"):
-        results.write()
-    del results.likelihoods["own", 1]
-    with pytest.raises(UserError, match="no seed of variant 'other' has been evaluated"):
-        results.write([*VARIANTS, VariantInfo("other", None, 0.0)])
-    with pytest.raises(UserError, match="numbers for 'own', which is not a variant"):
-        results.write(VARIANTS[:2])
-
-
-@pytest.mark.parametrize(("content", "message"), [("{", "is damaged"), ("[]", "is damaged")])
-def test_a_broken_file_is_named(results, content, message):
-    results.likelihoods["NA", 0].write_text(content)
-    with pytest.raises(UserError, match=f"NA-0-likelihood.json.*{message}"):
-        results.write()
-    results.likelihoods["NA", 0].unlink()
-    with pytest.raises(UserError, match=r"NA-0-likelihood.json is missing"):
-        results.write()
-
-
-def test_nothing_is_written_when_something_is_wrong(results):
-    results.change(results.likelihoods, ("own", 0), iwbo_bpd=None)
-    with pytest.raises(UserError):
-        results.write()
-    assert not list(results.folder.glob("table1*"))
-
-
-def test_with_one_training_seed_the_spread_is_that_of_sampling(tmp_path):
-    results = Results(tmp_path, seeds=(0,))
-    results.change(results.fidelities, repeats=4, fid_sd=0.25, fd_cifar_sd=0.125)
-    _, markdown, latex = results.write()
-    table = read_csv(tmp_path / "table1.csv")
-    assert tuple(table.columns) == COLUMNS + SAMPLING_COLUMNS
-    assert table[["fid_sd", "fd_cifar_sd"]].isna().all(axis=None), "these are over training seeds"
-    assert list(table.fid_sampling_sd) == [0.25] * 3
-    assert list(table.fd_cifar_sampling_sd) == [0.125] * 3
-    assert "| NA | none | 0 | 5.000 | 41.00 ± 0.25 | 5.000 ± 0.125 | 3.05 | 44 |" in markdown
-    assert r"41.00 $\pm$ 0.25" in latex
-    assert "One training seed. Distances are means over 4 sets of samples from different sampling seeds" in markdown
-    assert "4 sets of 50,000 generated images against" in markdown
-    assert "deviation over seeds" not in markdown
-
-
-def test_with_several_training_seeds_the_spread_is_over_these(results):
-    results.change(results.fidelities, repeats=4, fid_sd=0.25, fd_cifar_sd=0.5)
-    results.change(results.fidelities, ("own", 1), fid_sd=0.25, fd_cifar_sd=1.5)
-    _, markdown, _ = results.write()
-    table = read_csv(results.folder / "table1.csv")
-    assert list(table.fid_sd) == pytest.approx([math.sqrt(2)] * 3)
-    assert list(table.fd_cifar_sampling_sd) == pytest.approx([0.5, 0.5, math.sqrt((0.25 + 2.25) / 2)])
-    assert "41.00 ± 1.41" in markdown
-    assert "± is the sample standard deviation over training seeds" in markdown
-    assert "means over 4 sets of samples" in markdown
-
-
-def test_rows_with_another_number_of_sets_are_refused(results):
-    results.change(results.fidelities, repeats=1, fid_sd=None, fd_cifar_sd=None)
-    results.change(results.fidelities, ("own", 1), repeats=2, fid_sd=0.1, fd_cifar_sd=0.1)
-    with pytest.raises(UserError, match=r"'repeats' is 1 in .* but 2 in .*own-1.*must be evaluated alike"):
-        results.write()
-
-
-def test_other_inception_weights_leave_the_spread_of_fid_out(tmp_path):
-    results = Results(tmp_path, seeds=(0,))
-    results.change(results.fidelities, repeats=4, fid_sd=0.25, fd_cifar_sd=0.5, fid_weights_sha256="ab" * 32)
-    results.write()
-    assert read_csv(tmp_path / "table1.csv").fid_sampling_sd.isna().all()
-
-
-def test_read_csv_refuses_another_table(tmp_path):
-    pd.DataFrame({"a": [1]}).to_csv(tmp_path / "x.csv", index=False)
-    with pytest.raises(UserError, match="must have the columns variant, "):
-        read_csv(tmp_path / "x.csv")
-    with pytest.raises(UserError, match="cannot read"):
-        read_csv(tmp_path / "missing.csv")
+def test_families_have_a_column_where_they_differ(experiment: Experiment) -> None:
+    (family,) = [column for column in columns.MODEL_COLUMNS if column.name == "family"]
+    assert "Family" not in write(experiment)[1]
+    assert not family.shown(["denseflow", "denseflow"])
+    assert family.shown(["denseflow", "nice"])

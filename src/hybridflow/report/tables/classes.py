@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
 
 from hybridflow.evaluation.extractors.cifar_network import CLASS_NAMES
-from hybridflow.io.records import read_record
-from hybridflow.report.results import Key
-from hybridflow.runtime.errors import UserError
-
-COLUMNS = ("variant", "seed", "set", "images", *CLASS_NAMES)
+from hybridflow.report.results import Results
 
 
-def class_table(fidelities: Mapping[Key, str | Path]) -> pd.DataFrame:
-    """One row per model and set of samples, with the columns :data:`COLUMNS`; empty if classes were not counted.
-
-    Raises:
-        UserError: a file has no counts, or they are not those of its images.
-    """
-    rows = []
-    for (variant, seed), path in fidelities.items():
-        record = read_record(path, ())
-        for one in _sets(record, path):
-            if record["fd_cifar"] is None:  # no classifier, no classes
-                continue
-            counts = one["class_counts"]
-            if counts is None or len(counts) != len(CLASS_NAMES) or sum(counts) != record["images"]:
-                raise UserError(
-                    f"details: {path} must count {record['images']} images in {len(CLASS_NAMES)} classes, but has "
-                    f"{counts}; delete it and run its evaluation again."
-                )
-            rows.append([variant, seed, one["set"], record["images"], *counts])
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _sets(record: dict[str, Any], path: str | Path) -> list[dict[str, Any]]:
-    if "sets" not in record:
-        raise UserError(f"details: {path} has no 'sets'; delete it and run its evaluation again.")
-    return record["sets"]
+def class_table(results: Results) -> pd.DataFrame:
+    """Counts by class, one row per model and set of samples; empty if nothing counted them."""
+    rows = [
+        [model.files.variant, model.files.seed, number, sum(counts), *counts]
+        for model in results.models
+        for number, counts in enumerate(model.class_counts or [])
+    ]
+    return pd.DataFrame(rows, columns=["variant", "seed", "set", "images", *CLASS_NAMES])
 
 
 def class_shares(counts: pd.DataFrame) -> pd.DataFrame:
@@ -51,8 +25,8 @@ def class_shares(counts: pd.DataFrame) -> pd.DataFrame:
         Indexed by (variant, seed): ``images``, one column per class (shares, which sum to 1), and ``imbalance``, the
         total variation distance from equal shares: the share of images that would have to change class.
     """
-    totals = counts.groupby(["variant", "seed"], sort=False)[["images", *CLASS_NAMES]].sum()
-    shares = totals.copy()
-    shares[list(CLASS_NAMES)] = totals[list(CLASS_NAMES)].div(totals["images"], axis=0)
-    shares["imbalance"] = (shares[list(CLASS_NAMES)] - 1 / len(CLASS_NAMES)).abs().sum(axis=1) / 2
+    shares = counts.groupby(["variant", "seed"], sort=False)[["images", *CLASS_NAMES]].sum().astype({"images": int})
+    values = shares[list(CLASS_NAMES)].div(shares["images"], axis=0)
+    shares[list(CLASS_NAMES)] = values
+    shares["imbalance"] = (values - 1 / len(CLASS_NAMES)).abs().sum(axis=1) / 2
     return shares

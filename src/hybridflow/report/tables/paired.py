@@ -13,61 +13,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hybridflow.data.images import check_array
 from hybridflow.io.arrays import read_array
-from hybridflow.report.results import Key, Measurement
-from hybridflow.runtime.errors import UserError
+from hybridflow.io.records import read_record
+from hybridflow.report.results import Model, Results
 
 DIMENSIONS = 3 * 32 * 32  # values of an image; the datasets have no other size
 BOUNDS = ("elbo", "iwbo")  # columns of likelihood.npy
-COLUMNS = (
-    "variant",
-    "reference",
-    "seed",
-    "images",
-    "iwbo_difference",
-    "iwbo_se",
-    "iwbo_z",
-    "elbo_difference",
-    "elbo_se",
-    "elbo_z",
-)
 
 
-def load_bpd(path: str | Path, summary: Measurement, images: int) -> np.ndarray:
-    """Bits/dim of every test image from ``likelihood.npy``.
-
-    Args:
-        summary: what ``likelihood.json`` of the same model says.
-        images: how many it was measured on.
-
-    Returns:
-        (N, 2) float64: ELBO and importance-weighted bound.
+def load_bpd(model: Model) -> np.ndarray:
+    """Bits/dim of every test image, (N, 2) float64: ELBO and importance-weighted bound.
 
     Raises:
-        UserError: the file cannot be read, or it is not the one that ``likelihood.json`` summarises.
+        UserError: the file is missing, damaged, or not the one that ``likelihood.json`` speaks for.
     """
-    check_array(path)
-    try:
-        bounds = read_array(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"details: cannot read {path}: {error}; delete it and run its evaluation again.") from None
-    if bounds.shape != (images, 2) or bounds.dtype != np.float64 or not np.isfinite(bounds).all():
-        raise UserError(
-            f"details: {path} must hold {images} rows of two finite numbers, but has {bounds.dtype} {bounds.shape}; "
-            "delete it and run its evaluation again."
-        )
-    bpd = -bounds / (DIMENSIONS * math.log(2))
-    if not np.allclose(bpd.mean(0), (summary.elbo_bpd, summary.iwbo_bpd), rtol=1e-9, atol=0):
-        raise UserError(
-            f"details: {path} has other means than the likelihood.json beside it; delete both and run the evaluation "
-            "again."
-        )
-    return bpd
+    read_record(model.files.likelihood, [Path(model.files.bounds).name], checkpoint=model.key)
+    return -read_array(model.files.bounds) / (DIMENSIONS * math.log(2))
 
 
 def paired_difference(ours: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:
-    """Mean over images of ours - reference, its standard error, and z, their ratio (NaN when no image differs).
+    """Mean over images of ours − reference, its standard error, and z, their ratio (NaN when no image differs).
 
     Args:
         ours, reference: (N,), the same images in the same order.
@@ -88,19 +53,22 @@ def pairs_of(variants: Sequence[str], parents: Mapping[str, str | None]) -> list
     return [(b, a) if parents[b] == a else (a, b) for a, b in pairs]
 
 
-def paired_table(pairs: Sequence[tuple[str, str]], bpd: Mapping[Key, np.ndarray]) -> pd.DataFrame:
-    """One row per pair and training seed, with the columns :data:`COLUMNS`; differences in bits/dim.
+def paired_table(results: Results) -> pd.DataFrame:
+    """One row per pair of variants with a likelihood and training seed; differences in bits/dim.
 
-    Args:
-        bpd: of every model, (N, 2) as from :func:`load_bpd`.
+    All were measured by the same version of the code and on the same images: :func:`read_results` refuses any other.
     """
+    bpd = {(model.files.variant, model.files.seed): load_bpd(model) for model in results.models if model.bounds}
+    variants = list(dict.fromkeys(variant for variant, _ in bpd))
+    parents = {name: entry.init_from for name, entry in results.settings.variants.items()}
+    columns = [f"{bound}_{part}" for bound in reversed(BOUNDS) for part in ("difference", "se", "z")]
     rows = []
-    for variant, reference in pairs:
-        for seed in sorted(seed for name, seed in bpd if name == variant and (reference, seed) in bpd):
+    for variant, reference in pairs_of(variants, parents):
+        for seed in results.settings.seeds:
             ours, theirs = bpd[variant, seed], bpd[reference, seed]
             row = {"variant": variant, "reference": reference, "seed": seed, "images": len(ours)}
-            for column, bound in enumerate(BOUNDS):
-                names = (f"{bound}_difference", f"{bound}_se", f"{bound}_z")
-                row |= dict(zip(names, paired_difference(ours[:, column], theirs[:, column]), strict=True))
+            for place, bound in enumerate(BOUNDS):
+                found = paired_difference(ours[:, place], theirs[:, place])
+                row |= dict(zip((f"{bound}_difference", f"{bound}_se", f"{bound}_z"), found, strict=True))
             rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=["variant", "reference", "seed", "images", *columns])

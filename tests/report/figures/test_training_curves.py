@@ -1,0 +1,66 @@
+"""Training curves: panels, limits, and the history behind them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from hybridflow.report.figures.training_curves import draw_training_curves
+from hybridflow.report.histories import read_history
+from hybridflow.runtime.errors import UserError
+
+
+def write_history(path: Path, bpd: list[float], hybrid: bool = False) -> Path:
+    scores = {"discriminator_real": 0.7, "discriminator_fake": 0.3} if hybrid else {}
+    rows = [
+        {"step": 50 * i, "images": 3200 * (i + 1), "bpd": value, "images_per_second": 100.0} | scores
+        for i, value in enumerate(bpd)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_panels_without_data_are_left_out(tmp_path: Path, drawn: list[Figure]) -> None:
+    alone = write_history(tmp_path / "a.jsonl", [4.0])
+    hybrid = write_history(tmp_path / "b.jsonl", [4.0] * 60, hybrid=True)
+    outputs = [tmp_path / "figure.png", tmp_path / "figure.pdf"]
+    draw_training_curves(outputs, [("a", alone)])
+    draw_training_curves(outputs, [("a", alone), ("b", hybrid)])
+    labels = [[ax.get_ylabel() for ax in figure.axes] for figure in drawn]
+    assert labels[0] == ["bits/dim of the batch", "images per second"]
+    assert labels[1] == ["bits/dim of the batch", "mean score D(image)", "images per second"]
+    assert [text.get_text() for text in drawn[1].legends[0].texts] == ["a", "b"]
+    assert all(path.stat().st_size for path in outputs)
+
+
+def test_first_steps_do_not_flatten_the_curve_but_a_late_rise_is_shown(tmp_path: Path, drawn: list[Figure]) -> None:
+    fresh = write_history(tmp_path / "a.jsonl", [900.0, 30.0] + [4.0] * 98)
+    risen = write_history(tmp_path / "b.jsonl", list(np.linspace(4, 7, 100)))
+    draw_training_curves([tmp_path / "figure.png"], [("a", fresh), ("b", risen)])
+    low, high = drawn[0].axes[0].get_ylim()
+    assert low < 4
+    assert 7 < high < 8
+    assert "cut off (up to 900)" in drawn[0].axes[0].get_title()
+
+
+def test_history_with_repeated_and_broken_steps(tmp_path: Path) -> None:
+    path = tmp_path / "h.jsonl"
+    rows = [{"step": 1, "images": 10, "bpd": 9}, {"step": 2, "images": 20, "bpd": np.nan}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0] | {"bpd": 5}]))
+    history = read_history(path)
+    assert list(history.step) == [1, 2]
+    assert history.bpd[0] == 5
+    assert np.isnan(history.bpd[1])
+    path.write_text('{"step": 1, "images": 10}\n{"step": 2, "ima')
+    with pytest.raises(UserError, match=r"line 2 of .*h.jsonl is not a JSON object"):
+        read_history(path)
+    path.write_text("\n")
+    with pytest.raises(UserError, match="has no logged step"):
+        read_history(path)
+    path.unlink()
+    with pytest.raises(UserError, match="cannot read"):
+        read_history(path)
