@@ -11,7 +11,9 @@ import numpy as np
 
 from hybridflow.runtime.errors import UserError
 
-FAMILIES = {"denseflow": "hybridflow.models.generators.denseflow_reference"}
+FAMILIES = {
+    family: f"hybridflow.models.generators.{family}_reference" for family in ("denseflow", "glow", "realnvp")
+}
 """Generator family -> the module whose ``check_reference(path)`` yields (agrees, sentence) pairs."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from hybridflow.config.fields import AsBefore, Bool, Int, NonNegativeInt, PositiveInt, Section, Text
+from hybridflow.config.fields import AsBefore, Bool, Float, Int, NonNegativeInt, PositiveInt, Section, Text
 from hybridflow.config.registry import Registered
 
 
@@ -72,7 +72,52 @@ class DenseFlowSettings(GeneratorSettings):
         return self
 
 
+class NiceSettings(GeneratorSettings):
+    """NICE: additive couplings of all pixels at once (arXiv 1410.8516). The defaults are the paper's CIFAR-10 model."""
+
+    family: Literal["nice"] = "nice"
+    hidden_layers: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = Field(
+        (4, 4, 4, 4), description="hidden layers of each coupling's network; one entry a coupling"
+    )
+    width: PositiveInt = Field(2000, description="units of a hidden layer")
+    partition: Literal["alternate", "halves"] = Field(
+        "alternate", description="every other value passes, in turn, or the first half, reversing all after each coupling"
+    )
+    prior: Literal["logistic", "normal"] = Field("logistic", description="distribution of the latents")
+
+
+class RealNVPSettings(GeneratorSettings):
+    """RealNVP: affine couplings of checkerboards and channels (arXiv 1605.08803). The defaults are its CIFAR-10 size."""
+
+    family: Literal["realnvp"] = "realnvp"
+    scales: Annotated[Int, Field(ge=1, le=5)] = Field(2, description="scales; half of the values leave after each")
+    width: PositiveInt = Field(64, description="channels of the first scale's networks; doubled with each squeeze")
+    blocks: PositiveInt = Field(8, description="residual blocks of a network")
+    constraint: Annotated[Float, Field(gt=0, lt=1)] = Field(
+        0.9, description="share of (0, 1) that pixels fill before the logit"
+    )
+    actnorm: Bool = Field(False, description="ActNorm behind every coupling, in place of the paper's BatchNorm")
+
+
+class GlowSettings(GeneratorSettings):
+    """Glow: ActNorm, invertible 1x1 convolutions, couplings (arXiv 1807.03039). The defaults are its CIFAR-10 size."""
+
+    family: Literal["glow"] = "glow"
+    levels: Annotated[Int, Field(ge=1, le=5)] = Field(3, description="levels; each starts with a squeeze")
+    steps: PositiveInt = Field(32, description="flow steps of each level")
+    width: PositiveInt = Field(512, description="channels of the coupling networks")
+    coupling: Literal["affine", "additive"] = Field("affine", description="what couplings do to the changed half")
+    top_prior: Literal["channel", "zero_input", "normal"] = Field(
+        "channel",
+        description="of the last level: a mean and a scale per channel; the same, written as the published program's "
+        "convolution of zeros; or standard normal",
+    )
+
+
 GENERATORS: dict[str, Registered] = {
     "denseflow": Registered(DenseFlowSettings, "hybridflow.models.generators.denseflow:DenseFlow"),
+    "nice": Registered(NiceSettings, "hybridflow.models.generators.nice:NICE"),
+    "realnvp": Registered(RealNVPSettings, "hybridflow.models.generators.realnvp:RealNVP"),
+    "glow": Registered(GlowSettings, "hybridflow.models.generators.glow:Glow"),
 }
 """Families by name. The target is called with (settings, image_shape)."""

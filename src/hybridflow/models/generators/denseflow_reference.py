@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,15 +10,15 @@ import torch
 from torch import Tensor
 
 from hybridflow.config.generators import CouplingSettings, DenseFlowSettings, DequantizationSettings
+from hybridflow.models.generators import reference
 from hybridflow.models.generators.denseflow import DenseFlow
-from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.noise import GivenNoise
 
 LOG_PROB_TOLERANCE = 1e-6  # relative
 SAMPLE_TOLERANCE = 1e-5  # absolute, pixels in [0, 1]
 
 # Arrays without which nothing can be compared; besides them, the weights and the noise of each mode.
-_REQUIRED = ("config_json", "x", *(f"{mode}/{name}" for mode in ("eval", "train") for name in ("log_prob", "sample")))
+_REQUIRED = ("x", *(f"{mode}/{name}" for mode in ("eval", "train") for name in ("log_prob", "sample")))
 
 # Buffers of the published modules that hold no information.
 _IGNORED = ("ldj_per_dim", "_shift", "_scale", "temperature", "dist.buffer", "initialized", "num_batches_tracked")
@@ -53,27 +51,7 @@ def load_published(flow: DenseFlow, published: Mapping[str, Tensor]) -> None:
     Raises:
         UserError: an array is missing, unknown or of another shape.
     """
-    own = flow.state_dict()
-    known = set()
-    for ours, theirs in name_pairs(flow):
-        if ours not in own:  # e.g. attention or BatchNorm switched off
-            continue
-        known.add(theirs)
-        if theirs not in published:
-            raise UserError(f"published weights: {theirs} is missing; the architecture in the config is another one.")
-        if published[theirs].shape != own[ours].shape:
-            raise UserError(
-                f"published weights: {theirs} has shape {tuple(published[theirs].shape)} but this architecture needs "
-                f"{tuple(own[ours].shape)}."
-            )
-        own[ours] = published[theirs].to(own[ours].dtype)
-    unknown = [name for name in published if name not in known and not name.endswith(_IGNORED)]
-    if unknown:
-        raise UserError(f"published weights: {unknown[0]} has no place in this architecture ({len(unknown)} such).")
-    for name in own:
-        if name.endswith(".initialized"):
-            own[name] = torch.ones_like(own[name])
-    flow.load_state_dict(own)
+    reference.load_published(flow, name_pairs(flow), published, _IGNORED)
 
 
 def read_reference(path: str | Path) -> tuple[DenseFlow, dict[str, np.ndarray]]:
@@ -82,15 +60,8 @@ def read_reference(path: str | Path) -> tuple[DenseFlow, dict[str, np.ndarray]]:
     Raises:
         UserError: the file cannot be read or lacks an array.
     """
-    try:
-        with Path(path).open("rb") as handle, np.lib.npyio.NpzFile(handle, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"cannot read the reference file {path}: {error}.") from None
-    for name in _REQUIRED:
-        if name not in arrays:
-            raise UserError(f"{path} is not a DenseFlow reference file: it has no {name}.")
-    config = json.loads(arrays["config_json"].tobytes().decode())
+    arrays = reference.read_arrays(path, "DenseFlow", _REQUIRED)
+    config = reference.config_of(arrays)
     settings = DenseFlowSettings(
         units=config["units"],
         steps_per_unit=config["steps_per_unit"],
@@ -103,11 +74,7 @@ def read_reference(path: str | Path) -> tuple[DenseFlow, dict[str, np.ndarray]]:
         dequantization=DequantizationSettings(**config["dequantization"]),
     )
     flow = DenseFlow(settings, tuple(config["data_shape"]))
-    prefix = "state_dict/"
-    load_published(
-        flow,
-        {k.removeprefix(prefix): torch.from_numpy(v.copy()) for k, v in arrays.items() if k.startswith(prefix)},
-    )
+    load_published(flow, reference.weights_of(arrays))
     return flow, arrays
 
 

@@ -50,6 +50,17 @@ class ActNorm(Transform):
         self.initialized.fill_(True)
 
 
+class ActNormLayer(ActNorm):
+    """ActNorm inside a coupling's network, where its log-determinant plays no part.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[0]
+
+
 @contextmanager
 def initializing(model: nn.Module) -> Iterator[None]:
     """Within the block, every ActNorm of ``model`` sets itself from the batch that passes it."""

@@ -25,3 +25,24 @@ class Composite(Transform):
         for transform in reversed(self.transforms):
             z = transform.inverse(z)
         return z
+
+
+class Rearranged(Composite):
+    """Transforms of values in another arrangement: rearrange, transform, put back.
+
+    Args:
+        rearrangement: a transform that only moves values (log-determinant 0).
+    """
+
+    def __init__(self, rearrangement: Transform, *transforms: Transform) -> None:
+        super().__init__(*transforms)
+        self.rearrangement = rearrangement
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x, _ = self.rearrangement(x)
+        z, log_det = super().forward(x)
+        return self.rearrangement.inverse(z), log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        z, _ = self.rearrangement(z)
+        return self.rearrangement.inverse(super().inverse(z))
