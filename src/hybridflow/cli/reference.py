@@ -11,9 +11,7 @@ import numpy as np
 
 from hybridflow.runtime.errors import UserError
 
-FAMILIES = {
-    family: f"hybridflow.models.generators.{family}_reference" for family in ("denseflow", "glow", "realnvp")
-}
+FAMILIES = {family: f"hybridflow.models.generators.{family}_reference" for family in ("denseflow", "glow", "realnvp")}
 """Generator family -> the module whose ``check_reference(path)`` yields (agrees, sentence) pairs."""
 
 

@@ -81,13 +81,14 @@ class NiceSettings(GeneratorSettings):
     )
     width: PositiveInt = Field(2000, description="units of a hidden layer")
     partition: Literal["alternate", "halves"] = Field(
-        "alternate", description="every other value passes, in turn, or the first half, reversing all after each coupling"
+        "alternate",
+        description="every other value passes, in turn, or the first half, reversing all after each coupling",
     )
     prior: Literal["logistic", "normal"] = Field("logistic", description="distribution of the latents")
 
 
 class RealNVPSettings(GeneratorSettings):
-    """RealNVP: affine couplings of checkerboards and channels (arXiv 1605.08803). The defaults are its CIFAR-10 size."""
+    """RealNVP: affine couplings of checkerboards and channels (arXiv 1605.08803). The defaults are for CIFAR-10."""
 
     family: Literal["realnvp"] = "realnvp"
     scales: Annotated[Int, Field(ge=1, le=5)] = Field(2, description="scales; half of the values leave after each")
@@ -100,7 +101,7 @@ class RealNVPSettings(GeneratorSettings):
 
 
 class GlowSettings(GeneratorSettings):
-    """Glow: ActNorm, invertible 1x1 convolutions, couplings (arXiv 1807.03039). The defaults are its CIFAR-10 size."""
+    """Glow: ActNorm, invertible 1x1 convolutions, couplings (arXiv 1807.03039). The defaults are for CIFAR-10."""
 
     family: Literal["glow"] = "glow"
     levels: Annotated[Int, Field(ge=1, le=5)] = Field(3, description="levels; each starts with a squeeze")

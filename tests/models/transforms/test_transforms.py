@@ -11,23 +11,44 @@ import pytest
 import torch
 from torch import nn
 
-from hybridflow.config.generators import CouplingSettings
+from hybridflow.config.generators import CouplingSettings, GlowSettings
 from hybridflow.models.generators.denseflow import DenseBlock, FlowStep
+from hybridflow.models.generators.glow import GlowStep
 from hybridflow.models.layers.batchnorm import running_statistics
 from hybridflow.models.layers.coupling_net import CouplingNet
 from hybridflow.models.layers.precision import network_precision
+from hybridflow.models.layers.skip_net import SkipNet
 from hybridflow.models.transforms.actnorm import ActNorm, initializing
-from hybridflow.models.transforms.composite import Composite
+from hybridflow.models.transforms.composite import Composite, Rearranged
 from hybridflow.models.transforms.conv1x1 import InvertibleConv1x1
-from hybridflow.models.transforms.coupling import AffineCoupling, bounded_log_scale, scale_and_shift
+from hybridflow.models.transforms.coupling import (
+    AdditiveCoupling,
+    AffineCoupling,
+    SigmoidCoupling,
+    bounded_log_scale,
+    scale_and_shift,
+)
 from hybridflow.models.transforms.dequantization import UniformDequantization, VariationalDequantization, quantise
+from hybridflow.models.transforms.masks import ChannelCoupling, CheckerboardCoupling
 from hybridflow.models.transforms.multiscale import Transition
 from hybridflow.models.transforms.noise_channels import Augment
-from hybridflow.models.transforms.squeeze import Squeeze, SwapHalves
+from hybridflow.models.transforms.priors import (
+    ChannelPrior,
+    LogisticPrior,
+    SplitPrior,
+    ZeroInputPrior,
+)
+from hybridflow.models.transforms.scaling import FixedAffine, LearnedScale, LogitScaling
+from hybridflow.models.transforms.squeeze import Flatten, OrderedSqueeze, ReverseChannels, Squeeze, SwapHalves
 from hybridflow.runtime.noise import GeneratorNoise, GivenNoise, standard_normal_log_prob
 
 SMALL = CouplingSettings(mid_channels=(4,), depth=2, growth=3)
 PLAIN = CouplingSettings(mid_channels=(4,), depth=1, growth=3, attention=False, batch_norm=False)
+
+
+def convolution(in_channels: int, out_channels: int) -> nn.Module:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
 
 Shape = tuple[int, int, int]
 TRANSFORMS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
@@ -44,8 +65,33 @@ TRANSFORMS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     ),
     "step": (lambda: FlowStep(4, 4, SMALL), (4, 2, 2)),
     "step-odd": (lambda: FlowStep(3, 4, SMALL), (3, 2, 2)),
+    "sigmoid-coupling": (lambda: SigmoidCoupling(convolution(2, 4)), (4, 2, 2)),
+    "additive": (lambda: AdditiveCoupling(convolution(2, 3), slice(0, 2), slice(2, None)), (5, 2, 2)),
+    "additive-alternate": (
+        lambda: AdditiveCoupling(convolution(3, 3), slice(1, None, 2), slice(0, None, 2)),
+        (6, 1, 2),
+    ),
+    "checkerboard-odd": (lambda: CheckerboardCoupling(SkipNet(2, 4, 3, 1, gain=2), 2, parity=1), (2, 3, 2)),
+    "checkerboard-even": (lambda: CheckerboardCoupling(SkipNet(2, 4, 3, 2, gain=2), 2, parity=0), (2, 2, 2)),
+    "channels-second": (lambda: ChannelCoupling(SkipNet(2, 4, 3, 1), 4, second_passes=True), (4, 2, 2)),
+    "channels-first": (lambda: ChannelCoupling(SkipNet(2, 4, 3, 1), 4, second_passes=False), (4, 2, 2)),
+    "ordered-squeeze": (OrderedSqueeze, (2, 4, 2)),
+    "reverse": (ReverseChannels, (5, 1, 2)),
+    "flatten": (lambda: Rearranged(Flatten((2, 2, 3)), LearnedScale(12), ReverseChannels()), (2, 2, 3)),
+    "fixed-affine": (lambda: FixedAffine(2, -1), (2, 2, 2)),
+    "logit": (lambda: LogitScaling(0.9), (2, 2, 2)),
+    "learned-scale": (lambda: LearnedScale(4), (4, 2, 1)),
+    "logistic-prior": (LogisticPrior, (2, 2, 2)),
+    "channel-prior": (lambda: ChannelPrior(3), (3, 2, 2)),
+    "zero-input-prior": (lambda: ZeroInputPrior(3), (3, 2, 2)),
+    "split-prior": (lambda: SplitPrior(4), (4, 2, 2)),
+    "glow-step": (lambda: GlowStep(4, GlowSettings(width=3)), (4, 2, 2)),
+    "glow-step-additive": (lambda: GlowStep(4, GlowSettings(width=3, coupling="additive")), (4, 2, 2)),
+    "rearranged": (lambda: Rearranged(Squeeze(), ActNorm(8)), (2, 2, 4)),
     "composite": (lambda: Composite(FlowStep(3, 4, PLAIN), Squeeze(), FlowStep(12, 4, SMALL)), (3, 4, 4)),
 }
+UNIT_INTERVAL = {"logit"}
+"""Transforms of values in (0, 1); all others take any real numbers."""
 every_transform = pytest.mark.parametrize("name", TRANSFORMS)
 
 
@@ -72,7 +118,8 @@ def built(name: str, seed: int = 0) -> nn.Module:
 
 def batch(name: str, count: int = 3, seed: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn((count, *TRANSFORMS[name][1]), generator=generator, dtype=torch.float64)
+    x = torch.randn((count, *TRANSFORMS[name][1]), generator=generator, dtype=torch.float64)
+    return torch.sigmoid(x) if name in UNIT_INTERVAL else x
 
 
 def log_abs_det(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -126,6 +173,8 @@ def test_every_parameter_gets_a_gradient(name, way):
     if loss.requires_grad:
         loss.backward()
     for parameter_name, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # says of itself that nothing moves it
+            continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().max() > 0, parameter_name
     if way == "inverse":

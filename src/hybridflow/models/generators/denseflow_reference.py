@@ -62,18 +62,19 @@ def read_reference(path: str | Path) -> tuple[DenseFlow, dict[str, np.ndarray]]:
     """
     arrays = reference.read_arrays(path, "DenseFlow", _REQUIRED)
     config = reference.config_of(arrays)
-    settings = DenseFlowSettings(
-        units=config["units"],
-        steps_per_unit=config["steps_per_unit"],
-        growth_rate=config["growth_rate"],
-        coupling=CouplingSettings(
-            mid_channels=config["coupling_mid_channels"],
-            depth=config["coupling_depth"],
-            growth=config["coupling_growth"],
-        ),
-        dequantization=DequantizationSettings(**config["dequantization"]),
-    )
-    flow = DenseFlow(settings, tuple(config["data_shape"]))
+    with reference.described_by_config(path):
+        settings = DenseFlowSettings(
+            units=config["units"],
+            steps_per_unit=config["steps_per_unit"],
+            growth_rate=config["growth_rate"],
+            coupling=CouplingSettings(
+                mid_channels=config["coupling_mid_channels"],
+                depth=config["coupling_depth"],
+                growth=config["coupling_growth"],
+            ),
+            dequantization=DequantizationSettings(**config["dequantization"]),
+        )
+        flow = DenseFlow(settings, tuple(config["data_shape"]))
     load_published(flow, reference.weights_of(arrays))
     return flow, arrays
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,13 @@ from hybridflow.models.generators.reference import (
     REQUIRED,
     compare,
     config_of,
+    described_by_config,
     load_published,
     read_arrays,
     weights_of,
 )
-from hybridflow.runtime.errors import UserError
+
+LATENTS = "latents_standard"  # "latents" are the same before the priors
 
 OTHER_PARTS = {"flow_permutation": "invconv", "LU_decomposed": False, "y_condition": False}
 """Options of the published program that choose parts this Glow does not have."""
@@ -44,17 +47,16 @@ def name_pairs(flow: Glow) -> Iterator[tuple[str, str]]:
             yield from _zero_conv(f"{ours}.conv", "learn_top_fn")
 
 
-def read_reference(path: str | Path) -> tuple[Glow, dict[str, np.ndarray]]:
-    """The model of a reference file, with its weights loaded, and the file's arrays.
+def published_model(config: Mapping[str, Any]) -> Glow:
+    """A fresh model of the sizes and options of the published program.
 
     Raises:
-        UserError: the file cannot be read, lacks an array, or is about another kind of Glow.
+        KeyError: a size is missing.
+        ValueError: an option names a part that this Glow does not have, or a size is out of range.
     """
-    arrays = read_arrays(path, "Glow", REQUIRED)
-    config = config_of(arrays)
     for option, value in OTHER_PARTS.items():
         if config.get(option, value) != value:
-            raise UserError(f"{path}: {option} is {config[option]!r}, but this package's Glow has {value!r} alone.")
+            raise ValueError(f"{option} is {config[option]!r}, but Glow has {value!r} alone here")
     settings = GlowSettings(
         levels=config["L"],
         steps=config["K"],
@@ -62,7 +64,18 @@ def read_reference(path: str | Path) -> tuple[Glow, dict[str, np.ndarray]]:
         coupling=config.get("flow_coupling", "affine"),
         top_prior="zero_input" if config.get("learn_top", True) else "normal",
     )
-    flow = Glow(settings, tuple(config["data_shape"]))
+    return Glow(settings, tuple(config["data_shape"]))
+
+
+def read_reference(path: str | Path) -> tuple[Glow, dict[str, np.ndarray]]:
+    """The model of a reference file, with its weights loaded, and the file's arrays.
+
+    Raises:
+        UserError: the file cannot be read, lacks an array, or is about another kind of Glow.
+    """
+    arrays = read_arrays(path, "Glow", (*REQUIRED, f"{LATENTS}/0"))
+    with described_by_config(path):
+        flow = published_model(config_of(arrays))
     published = {name: -value if ".actnorm." in name else value for name, value in weights_of(arrays).items()}
     load_published(flow, name_pairs(flow), published, without_effect=("prior_h",))
     return flow, arrays
@@ -74,7 +87,7 @@ def check_reference(path: str | Path) -> Iterator[tuple[bool, str]]:
     Raises:
         UserError: the file cannot be used.
     """
-    yield from compare(*read_reference(path))
+    yield from compare(*read_reference(path), latents=LATENTS)
 
 
 def _step(ours: str, theirs: str) -> Iterator[tuple[str, str]]:

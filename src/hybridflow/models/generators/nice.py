@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import nn
 
@@ -54,7 +55,7 @@ class NICE(MultiscaleFlow):
 def _dense_net(values: int, width: int, layers: int) -> nn.Sequential:
     """(N, values, 1, 1) -> (N, values, 1, 1) through ``layers`` hidden layers; returns zero at the start."""
     sizes = [values, *[width] * layers]
-    hidden = [module for pair in zip(sizes, sizes[1:], strict=False) for module in (nn.Linear(*pair), nn.ReLU())]
+    hidden = [module for pair in pairwise(sizes) for module in (nn.Linear(*pair), nn.ReLU())]
     output = nn.Linear(width, values)
     nn.init.zeros_(output.weight)
     nn.init.zeros_(output.bias)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from hybridflow.models.generators.reference import (
     REQUIRED,
     compare,
     config_of,
+    described_by_config,
     load_published,
     read_arrays,
     weights_of,
@@ -22,7 +24,7 @@ from hybridflow.models.layers.batchnorm import BatchNorm2d
 
 def name_pairs(flow: RealNVP) -> Iterator[tuple[str, str]]:
     """Yields (our name, published name) for every parameter and running statistic of ``flow`` (without ActNorm)."""
-    for index, level in enumerate(flow.levels):
+    for index in range(len(flow.levels)):
         scale = "flows" + index * ".next_block"
         last = index == len(flow.levels) - 1
         for j in range(4 if last else 3):
@@ -33,14 +35,13 @@ def name_pairs(flow: RealNVP) -> Iterator[tuple[str, str]]:
                 yield from _coupling(flow, ours, f"{scale}.out_couplings.{j}")
 
 
-def read_reference(path: str | Path) -> tuple[RealNVP, dict[str, np.ndarray]]:
-    """The model of a reference file, with its weights loaded, and the file's arrays.
+def published_model(config: Mapping[str, Any]) -> RealNVP:
+    """A fresh model of the sizes and options of the published program.
 
     Raises:
-        UserError: the file cannot be read or lacks an array.
+        KeyError: a size is missing.
+        ValueError: a size is out of range.
     """
-    arrays = read_arrays(path, "RealNVP", REQUIRED)
-    config = config_of(arrays)
     settings = RealNVPSettings(
         scales=config["num_scales"],
         width=config["mid_channels"],
@@ -51,6 +52,18 @@ def read_reference(path: str | Path) -> tuple[RealNVP, dict[str, np.ndarray]]:
     for module in flow.modules():
         if isinstance(module, BatchNorm2d):
             module.eps = config.get("batch_norm_eps", module.eps)
+    return flow
+
+
+def read_reference(path: str | Path) -> tuple[RealNVP, dict[str, np.ndarray]]:
+    """The model of a reference file, with its weights loaded, and the file's arrays.
+
+    Raises:
+        UserError: the file cannot be read or lacks an array.
+    """
+    arrays = read_arrays(path, "RealNVP", (*REQUIRED, "latents/0"))
+    with described_by_config(path):
+        flow = published_model(config_of(arrays))
     load_published(
         flow, name_pairs(flow), weights_of(arrays), without_effect=("data_constraint", "num_batches_tracked")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.noise import GivenNoise
 
 PREFIX = "state_dict/"
-REQUIRED = ("x", "u", "log_prob", "sample", "latents/0", "sample_latents/0")
+REQUIRED = ("x", "u", "log_prob", "sample", "sample_latents/0")
 
 
 def read_arrays(path: str | Path, family: str, required: Iterable[str]) -> dict[str, np.ndarray]:
@@ -45,6 +46,21 @@ def read_arrays(path: str | Path, family: str, required: Iterable[str]) -> dict[
 def config_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The configuration in ``config_json``."""
     return json.loads(arrays["config_json"].tobytes().decode())
+
+
+@contextmanager
+def described_by_config(path: str | Path) -> Iterator[None]:
+    """Within the block, a model is built from the file's configuration.
+
+    Raises:
+        UserError: a value is missing, or no model has it.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise UserError(f"{path}: its config_json has no {error}.") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: its config_json describes no model of this package: {error}.") from None
 
 
 def weights_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
@@ -92,7 +108,10 @@ def load_published(
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Largest deviations: of log_prob relative, of the others absolute (of images in units of [0, 1])."""
+    """Largest deviations: of log_prob relative; of the others absolute, and relative where a value exceeds 1.
+
+    Images are in units of [0, 1].
+    """
 
     log_prob: float
     latents: float
@@ -107,29 +126,34 @@ STORED_AS_FLOAT32 = 1e-6
 
 
 @torch.no_grad()
-def deviations(flow: Flow, arrays: Mapping[str, np.ndarray], dtype: torch.dtype) -> Tolerances:
-    """Largest deviations of ``flow``, in evaluation mode and of type ``dtype``, from a reference file."""
-    encoding = flow.encode(torch.from_numpy(arrays["x"]), GivenNoise([torch.special.ndtri(_tensor(arrays, "u", dtype))]))
-    names = "latents_standard" if "latents_standard/0" in arrays else "latents"
+def deviations(flow: Flow, arrays: Mapping[str, np.ndarray], dtype: torch.dtype, latents: str) -> Tolerances:
+    """Largest deviations of ``flow``, in evaluation mode and of type ``dtype``, from a reference file.
+
+    Args:
+        latents: prefix of the arrays that hold standardised latents.
+    """
+    encoding = flow.encode(
+        torch.from_numpy(arrays["x"]), GivenNoise([torch.special.ndtri(_tensor(arrays, "u", dtype))])
+    )
     sample = flow.decode(_numbered(arrays, "sample_latents", dtype))
     back = flow.decode(encoding.latents)
     expected = _tensor(arrays, "log_prob")
     relative = (encoding.log_prob.double() - expected).abs() / expected.abs()
-    latents = zip(encoding.latents, _numbered(arrays, names), strict=True)
+    pairs = zip(encoding.latents, _numbered(arrays, latents), strict=True)
     return Tolerances(
         log_prob=_largest(relative),
-        latents=max(_largest(found.double() - value) for found, value in latents),
-        sample=_largest(sample.double() - _tensor(arrays, "sample")),
+        latents=max(_mixed(found, value) for found, value in pairs),
+        sample=_mixed(sample, _tensor(arrays, "sample")),
         round_trip=_largest(back - encoding.y),
     )
 
 
-def compare(flow: Flow, arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[bool, str]]:
+def compare(flow: Flow, arrays: Mapping[str, np.ndarray], latents: str = "latents") -> Iterator[tuple[bool, str]]:
     """For both precisions: whether ``flow`` agrees with a file within the tolerances, and the deviations in words."""
     for dtype, limits in ((torch.float64, FLOAT64), (torch.float32, FLOAT32)):
-        found = vars(deviations(flow.to(dtype).eval(), arrays, dtype))
+        found = vars(deviations(flow.to(dtype).eval(), arrays, dtype, latents))
         allowed = dict(vars(limits))
-        for name, array in (("latents", "latents/0"), ("sample", "sample")):
+        for name, array in (("latents", f"{latents}/0"), ("sample", "sample")):
             if arrays[array].dtype == np.float32:
                 allowed[name] = max(allowed[name], STORED_AS_FLOAT32)
         words = [f"{name} {value:.2e} (at most {allowed[name]:.0e})" for name, value in found.items()]
@@ -137,6 +161,10 @@ def compare(flow: Flow, arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[bool
             all(value <= allowed[name] for name, value in found.items()),  # false for NaN
             f"{str(dtype).removeprefix('torch.')}: {', '.join(words)}".replace("_", " "),
         )
+
+
+def _mixed(found: Tensor, expected: Tensor) -> float:
+    return _largest((found.double() - expected) / expected.abs().clamp_min(1))
 
 
 def _largest(deviation: Tensor) -> float:
