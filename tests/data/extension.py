@@ -82,24 +82,24 @@ class Linear(nn.Sequential):
         super().__init__(nn.Flatten(), nn.Linear(3 * 32 * 32, 1), nn.Flatten(0))
 
 
-class LeastSquaresSettings(AdversarialSettings):
-    """Least squares (arXiv 1611.04076)."""
+class AbsoluteSettings(AdversarialSettings):
+    """Absolute distance to the targets 1 and 0."""
 
-    loss: Literal["least_squares"] = "least_squares"
+    loss: Literal["absolute"] = "absolute"
 
 
-class LeastSquares(AdversarialLoss):
+class Absolute(AdversarialLoss):
     needs_real_logits = True  # not for the formula: the step must bring them to whoever wants them
 
-    def __init__(self, settings: LeastSquaresSettings) -> None:
+    def __init__(self, settings: AbsoluteSettings) -> None:
         pass
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return ((real_logits - 1).square().mean() + fake_logits.square().mean()) / 2
+        return (real_logits - 1).abs().mean() + fake_logits.abs().mean()
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
         assert real_logits is not None
-        return (fake_logits - 1).square().mean() / 2 + 0 * real_logits.mean()
+        return (fake_logits - 1).abs().mean() + 0 * real_logits.mean()
 
 
 def mean_distance(generated, reference) -> float:
@@ -109,7 +109,7 @@ def mean_distance(generated, reference) -> float:
 GENERATORS["gaussian"] = Registered(GaussianSettings, Gaussian)
 GENERATORS["painter"] = Registered(PainterSettings, Painter)
 DISCRIMINATORS["linear"] = Registered(LinearSettings, Linear)
-LOSSES["least_squares"] = Registered(LeastSquaresSettings, LeastSquares)
+LOSSES["absolute"] = Registered(AbsoluteSettings, Absolute)
 METRICS["mean_distance"] = Metric(
     "mean_distance", "Mean distance", "cifar_classifier", mean_distance, "distance of the features' means", digits=1
 )

@@ -16,11 +16,10 @@ from hybridflow.models.layers.precision import network_precision
 from hybridflow.runtime.noise import GeneratorNoise
 from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
-from hybridflow.training.losses.non_saturating import NonSaturatingLoss
 from hybridflow.training.state import Job, State
 from hybridflow.training.step import adversarial_backward, likelihood_backward, training_step
 
-LOSS = NonSaturatingLoss(NonSaturatingSettings())
+PLAIN = NonSaturatingSettings()
 
 
 def prepared(tmp_path: Path, name: str = "hybrid", **training) -> tuple[Job, Batches, State]:
@@ -43,7 +42,7 @@ def test_only_the_likelihood_pass_moves_running_statistics(tmp_path):
     _, batches, state = prepared(tmp_path)
     flow = state.generator.train()
     before = {name: buffer.clone() for name, buffer in flow.named_buffers()}
-    adversarial_backward(flow, state.discriminator, LOSS, latents(flow), None, 0.5, None)
+    adversarial_backward(flow, state.discriminator, PLAIN, latents(flow), None, 0.5)
     assert all(torch.equal(buffer, before[name]) for name, buffer in flow.named_buffers())
     assert flow.training
     likelihood_backward(flow, batches.training(0), GeneratorNoise(1), 0.5)
@@ -56,7 +55,7 @@ def test_adversarial_gradient_reaches_all_that_sampling_uses(tmp_path):
     flow, discriminator = state.generator.train(), state.discriminator
     flow.zero_grad()
     discriminator.zero_grad()
-    _, levels, _ = adversarial_backward(flow, discriminator, LOSS, latents(flow), None, 0.5, None)
+    _, levels, _ = adversarial_backward(flow, discriminator, PLAIN, latents(flow), None, 0.5)
     assert torch.equal(levels, levels.round())
     assert levels.min() >= 0
     assert levels.max() <= 255
@@ -73,7 +72,8 @@ def test_adversarial_weight_scales_its_gradient_and_the_clip_bounds_it(tmp_path)
     found = {}
     for weight, clip in ((0.25, None), (0.5, None), (0.5, 1e-3)):
         flow.zero_grad()
-        adversarial_backward(flow, state.discriminator, LOSS, drawn, None, weight, clip)
+        settings = NonSaturatingSettings(gradient_clip=clip)
+        adversarial_backward(flow, state.discriminator, settings, drawn, None, weight)
         found[weight, clip] = gradients(flow)
     for name, gradient in found[0.5, None].items():
         torch.testing.assert_close(gradient, 2 * found[0.25, None][name], rtol=1e-3, atol=1e-7)
@@ -95,9 +95,8 @@ def test_with_inward_gradient_pixels_beyond_white_are_only_pulled_back(tmp_path)
         for inward in (False, True):
             flow.zero_grad()
             discriminator = nn.Sequential(nn.Flatten(), linear, nn.Flatten(0))
-            _, levels, magnitude = adversarial_backward(
-                flow, discriminator, LOSS, drawn, None, 0.5, None, inward=inward
-            )
+            settings = NonSaturatingSettings(inward_gradient=inward)
+            _, levels, magnitude = adversarial_backward(flow, discriminator, settings, drawn, None, 0.5)
             assert levels.min() == 255
             assert magnitude > 1
             norms[wish, inward] = torch.cat([g.flatten() for g in gradients(flow).values()]).norm()
@@ -135,7 +134,7 @@ def test_adaptive_weight_gives_both_gradients_one_norm(tmp_path, monkeypatch):
     snapshot = {name: value.clone() for name, value in flow.state_dict().items()}
     flow.train().zero_grad()
     drawn = flow.draw_latents(4, GeneratorNoise(derive_seed(seed, "latents", step)))
-    adversarial_backward(flow, state.discriminator, LOSS, drawn, None, 1.0, None)
+    adversarial_backward(flow, state.discriminator, PLAIN, drawn, None, 1.0)
     adversarial = gradients(flow)
     flow.zero_grad()
     likelihood_backward(flow, batches.training(step), GeneratorNoise(derive_seed(seed, "noise", step)), 1.0)
@@ -162,7 +161,7 @@ def test_a_hybrid_step_without_options_is_the_sum_of_its_two_passes(tmp_path):
     flow = twin.generator.train()
     twin.generator_optimizer.zero_grad()
     drawn = flow.draw_latents(4, GeneratorNoise(derive_seed(0, "latents", step)))
-    adversarial_backward(flow, twin.discriminator, LOSS, drawn, None, 0.25, None)
+    adversarial_backward(flow, twin.discriminator, PLAIN, drawn, None, 0.25)
     likelihood_backward(flow, batches.training(step), GeneratorNoise(derive_seed(0, "noise", step)), 0.75)
     twin.generator_optimizer.param_groups[0]["lr"] = 1e-3
     twin.generator_optimizer.step()

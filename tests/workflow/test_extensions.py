@@ -15,7 +15,7 @@ pytestmark = pytest.mark.workflow
 CONFIG = """
 experiment: extended
 extensions: [extension.py]
-adversarial: {loss: least_squares}
+adversarial: {loss: absolute}
 discriminators: {linear: {kind: linear}}
 evaluation: {metrics: [fd_cifar, mean_distance]}
 generator: {family: gaussian}
@@ -38,7 +38,7 @@ def test_one_file_adds_generators_a_discriminator_a_loss_and_a_metric(project: P
     results = project.path / "results" / "extended"
     table = pd.read_csv(results / "table1.csv", keep_default_na=False).set_index("variant")
     assert list(table.family) == ["gaussian", "gaussian", "painter"]
-    assert list(table.loss) == ["", "least_squares", "least_squares"]
+    assert list(table.loss) == ["", "absolute", "absolute"]
     assert (table.mean_distance.astype(float) > 0).all()
     assert table.bpd["painted"] == ""
     assert float(table.bpd["baseline"]) < 9

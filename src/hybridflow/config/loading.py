@@ -182,10 +182,12 @@ def _check_variant(variant: Variant, variants: Mapping[str, Variant]) -> None:
             f"config: `{where}` has adversarial_weight 1, so there is no likelihood gradient for "
             "adversarial.adaptive_weight to measure the other by; set it to false there, or lower the weight."
         )
-    if variant.discriminator is not None and training.devices > 1 and variant.adversarial.penalties.r1 is not None:
+    batch_norm = variant.discriminator is not None and variant.discriminator.has_batch_norm
+    if batch_norm and training.devices > 1 and variant.adversarial.penalties.second_derivatives:
         raise UserError(
-            f"config: `{where}.adversarial.penalties.r1` needs second derivatives, which BatchNorm over several "
-            "devices does not have; set training.devices to 1 or the penalty to null."
+            f"config: `{where}.adversarial.penalties` need second derivatives, which BatchNorm over several devices "
+            "does not have; set training.devices to 1, the penalties to null or, for r1 and r2, finite_differences to "
+            "true."
         )
     if variant.init_from is not None:
         if variant.init_from not in variants:

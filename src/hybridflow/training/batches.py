@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridflow.config.training import TrainingSettings
+from hybridflow.config.training import AugmentationSettings, TrainingSettings
 from hybridflow.data.augment import augment
 from hybridflow.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.seeding import derive_seed
+
+FLIPPED = AugmentationSettings(horizontal_flip=True, pad=0, translate=0.0)
+"""Images that only a flip changes."""
 
 
 class Batches:
@@ -44,17 +47,22 @@ class Batches:
         self.settings, self.seed, self.group = settings, seed, group
         self._orders: dict[int, tuple[int, Tensor]] = {}  # stream: (epoch, permutation)
 
-    def training(self, step: int, stream: int = 0) -> Tensor:
+    def training(self, step: int, stream: int = 0, augmentation: AugmentationSettings | None = None) -> Tensor:
         """This process's rows of :meth:`whole`: (batch_size / processes, C, H, W) uint8."""
-        return self.group.rows(self.whole(step, stream))
+        return self.group.rows(self.whole(step, stream, augmentation))
 
-    def whole(self, step: int, stream: int = 0) -> Tensor:
-        """(batch_size, C, H, W) uint8; ``stream`` > 0 gives other batches, for extra discriminator steps."""
+    def whole(self, step: int, stream: int = 0, augmentation: AugmentationSettings | None = None) -> Tensor:
+        """(batch_size, C, H, W) uint8.
+
+        Args:
+            stream: > 0 gives other batches, for extra discriminator steps.
+            augmentation: instead of the training's, of the same images.
+        """
         size = self.settings.batch_size
         epoch, position = divmod(step, len(self.images) // size)
         chosen = self.images[self._order(epoch, stream)[position * size : (position + 1) * size]]
         generator = torch.Generator(chosen.device).manual_seed(derive_seed(self.seed, "augment", step, stream))
-        return augment(chosen, self.settings.augmentation, generator)
+        return augment(chosen, augmentation or self.settings.augmentation, generator)
 
     def _order(self, epoch: int, stream: int) -> Tensor:
         """An epoch's permutation, drawn on the CPU: the same on every device."""

@@ -54,7 +54,7 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
         SystemExit: 128 + the number of the signal that stopped the training; its state is saved.
     """
     settings = job.variant.training
-    schedule = Schedule(settings, len(images))
+    schedule = Schedule.of(job.variant, len(images))
     batches = Batches(images, settings, job.seed, device, group)
     silent = not group.is_main
 
@@ -87,8 +87,9 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
             state.step += 1
             last = state.step == schedule.total_steps
 
-            # Log the mean metrics: the only place that waits for the device
-            if state.step % settings.log_every == 0 or last:
+            # Log the mean metrics: the only place that waits for the device. No line mixes the discriminator's warm-up,
+            # which has metrics of its own, with what follows.
+            if state.step % settings.log_every == 0 or last or state.step == schedule.discriminator_warmup:
                 row = {name: value / state.summed for name, value in _to_host(state.sums).items()}
                 check_finite(job, state.step, row)
                 check_magnitude(job, state.step, row)

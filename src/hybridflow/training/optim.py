@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from hybridflow.config.adversarial import AnnealSettings
+from hybridflow.config.experiment import Variant
 from hybridflow.config.training import OptimizerSettings, TrainingSettings
 
 
@@ -32,10 +35,17 @@ class Schedule:
     Args:
         settings: the variant's training settings.
         images: size of the training split; an epoch has ``images // batch_size`` full batches.
+        discriminator_warmup: steps before all that, in which the generator waits.
     """
 
     settings: TrainingSettings
     images: int
+    discriminator_warmup: int = 0
+
+    @classmethod
+    def of(cls, variant: Variant, images: int) -> Schedule:
+        """The schedule of a variant, with or without a discriminator."""
+        return cls(variant.training, images, variant.adversarial.warmup_steps if variant.discriminator else 0)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -47,14 +57,27 @@ class Schedule:
 
     @property
     def total_steps(self) -> int:
-        return self.main_steps + round(self.settings.final_phase.epochs * self.steps_per_epoch)
+        final_steps = round(self.settings.final_phase.epochs * self.steps_per_epoch)
+        return self.discriminator_warmup + self.main_steps + final_steps
 
     def learning_rate(self, step: int) -> float:
-        """The generator's learning rate at ``step`` (0-based)."""
+        """The generator's learning rate at ``step`` (0-based); 0 while it waits."""
+        step -= self.discriminator_warmup
+        if step < 0:
+            return 0.0
         if step >= self.main_steps:
             return self.settings.final_phase.lr
         warm_up = min(1.0, (step + 1) / self.settings.warmup_steps) if self.settings.warmup_steps else 1.0
         return self.settings.optimizer.lr * warm_up * self.settings.lr_decay ** (step // self.steps_per_epoch)
+
+    def annealed(self, settings: AnnealSettings | None, step: int) -> float:
+        """The factor of a linear or cosine change at ``step`` (0-based): 1 at the first step, ``to`` after the last."""
+        if settings is None:
+            return 1.0
+        done = step / self.total_steps
+        if settings.shape == "cosine":
+            done = (1 - math.cos(math.pi * done)) / 2
+        return 1 + done * (settings.to - 1)
 
 
 class ExponentialMovingAverage:

@@ -18,6 +18,7 @@ from hybridflow.models.generators.registry import build_generator
 from hybridflow.models.layers.batchnorm import share_statistics
 from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
+from hybridflow.training.gradient_normalisation import GradientNormalisation
 from hybridflow.training.optim import ExponentialMovingAverage, build_optimizer
 
 
@@ -58,6 +59,7 @@ class State:
     generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer | None
     ema: ExponentialMovingAverage | None
+    gradient_normalisation: GradientNormalisation | None = None
     step: int = 0
     seconds: float = 0.0
     sums: dict[str, Tensor] = field(default_factory=dict)  # of the metrics since the last line of the history
@@ -82,6 +84,7 @@ class State:
             "discriminator": self.discriminator.state_dict() if self.discriminator else None,
             "discriminator_optimizer": self.discriminator_optimizer.state_dict() if self.discriminator else None,
             "ema": self.ema.average.state_dict() if self.ema else None,
+            "gradient_normalisation": self.gradient_normalisation.state_dict() if self.gradient_normalisation else None,
             "step": self.step,
             "seconds": self.seconds,
             "sums": self.sums,
@@ -97,6 +100,8 @@ class State:
             self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         if self.ema is not None:
             self.ema.average.load_state_dict(state["ema"])
+        if self.gradient_normalisation is not None:
+            self.gradient_normalisation.load_state_dict(state["gradient_normalisation"])
         self.step, self.seconds, self.summed = state["step"], state["seconds"], state["summed"]
         self.history = state["history"].splitlines(keepends=True)
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
@@ -130,6 +135,7 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
         build_optimizer(generator, settings.optimizer),
         build_optimizer(discriminator, variant.adversarial.discriminator_optimizer) if discriminator else None,
         ExponentialMovingAverage(generator, settings.ema_decay) if settings.ema_decay is not None else None,
+        GradientNormalisation().to(device) if discriminator and variant.adversarial.gradient_normalisation else None,
     )
 
 

@@ -19,14 +19,19 @@ from hybridflow.models.discriminators.spectral_norm import fixed_spectra
 from hybridflow.models.layers.checkpointing import network_checkpointing
 from hybridflow.models.layers.precision import network_precision
 from hybridflow.training.losses.non_saturating import NonSaturatingLoss
-from hybridflow.training.losses.penalties import r1_penalty
+from hybridflow.training.losses.penalties import zero_centred_penalty
 from hybridflow.training.optim import build_optimizer
 from hybridflow.training.step import discriminator_step
 
 torch.set_num_threads(1)
 
 SETTINGS = {"dcgan": DCGANDiscriminatorSettings, "resnet18": ResNet18DiscriminatorSettings}
-LOSS = NonSaturatingLoss(NonSaturatingSettings(label_smoothing=0.1))
+PLAIN = NonSaturatingSettings(label_smoothing=0.1)
+LOSS = NonSaturatingLoss(PLAIN)
+
+
+def with_r1(gamma: float | None) -> NonSaturatingSettings:
+    return NonSaturatingSettings(penalties={"r1": gamma})
 
 
 @pytest.mark.parametrize(
@@ -144,7 +149,7 @@ def test_a_discriminator_step_learns_to_separate():
     optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=2e-3, betas=(0.5, 0.999)))
     real = torch.randint(128, 256, (16, 3, 32, 32), dtype=torch.uint8)
     fake = torch.randint(0, 128, (16, 3, 32, 32)).float()
-    history = [discriminator_step(model, optimizer, real, fake, LOSS) for _ in range(12)]
+    history = [discriminator_step(model, optimizer, real, fake, PLAIN) for _ in range(12)]
     assert history[-1]["discriminator_loss"] < history[0]["discriminator_loss"]
     assert history[-1]["discriminator_real"] > 0.6 > 0.4 > history[-1]["discriminator_fake"]
     assert all(not value.requires_grad for value in history[0].values())
@@ -214,7 +219,7 @@ def test_a_discriminator_step_with_everything_iterates_once(checkpointing, dtype
     optimizer = build_optimizer(model, OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999)))
     real, fake = torch.randint(0, 256, (8, 3, 32, 32)), torch.randint(0, 256, (8, 3, 32, 32)).float()
     with network_checkpointing(checkpointing), network_precision(dtype):
-        discriminator_step(model, optimizer, real, fake, LOSS, r1=1.0)
+        discriminator_step(model, optimizer, real, fake, with_r1(1.0))
     with fixed_spectra(twin, iterate=True):
         pass
     found = power_vectors(twin)
@@ -227,7 +232,7 @@ def test_a_discriminator_step_with_everything_iterates_once(checkpointing, dtype
 def test_r1_of_a_quadratic_function():
     x = torch.randn(4, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     a = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-    penalty = r1_penalty(a * x.square().flatten(1).sum(1), x, gamma=3.0)  # grad = 2 a x
+    penalty = zero_centred_penalty(a * x.square().flatten(1).sum(1), x, gamma=3.0)  # grad = 2 a x
     torch.testing.assert_close(penalty, 1.5 * (4 * 0.49 * x.square().flatten(1).sum(1)).mean())
     penalty.backward()
     torch.testing.assert_close(a.grad, 1.5 * (8 * 0.7 * x.detach().square().flatten(1).sum(1)).mean())
@@ -253,12 +258,12 @@ def test_the_penalty_of_a_step_is_that_of_the_input_in_its_own_scale(checkpointi
     x = discriminator_input(real.float()).requires_grad_()
     real_logits = model(x)
     loss = LOSS.discriminator(real_logits, model(discriminator_input(fake)))
-    (loss + r1_penalty(real_logits, x, 5.0)).backward()
+    (loss + zero_centred_penalty(real_logits, x, 5.0)).backward()
 
     twin, real, fake = parts()
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.0)
     with network_checkpointing(checkpointing):
-        figures = discriminator_step(twin, optimizer, real, fake, LOSS, r1=5.0)
+        figures = discriminator_step(twin, optimizer, real, fake, with_r1(5.0))
     torch.testing.assert_close(figures["gradient_penalty"], expected.float(), rtol=1e-4, atol=1e-7)
     torch.testing.assert_close(figures["discriminator_loss"], loss.detach())
     for ours, theirs in zip(twin.parameters(), model.parameters(), strict=True):
@@ -275,10 +280,10 @@ def test_the_penalty_flattens_the_discriminator():
         real = torch.randint(100, 256, (16, 3, 32, 32))
         fake = torch.randint(0, 156, (16, 3, 32, 32)).float()
         for _ in range(10):
-            figures = discriminator_step(model, optimizer, real, fake, LOSS, r1=gamma)
+            figures = discriminator_step(model, optimizer, real, fake, with_r1(gamma))
         assert ("gradient_penalty" in figures) == (gamma is not None)
         x = discriminator_input(real.float()).requires_grad_()
-        return r1_penalty(model(x), x, 1.0).item()
+        return zero_centred_penalty(model(x), x, 1.0).item()
 
     assert slope(100.0) < 0.5 * slope(None)
 
@@ -297,7 +302,7 @@ def test_without_the_options_a_step_is_the_plain_one():
                 LOSS.discriminator(*logits).backward()
                 optimizer.step()
             else:
-                discriminator_step(model, optimizer, real, fake, LOSS)
+                discriminator_step(model, optimizer, real, fake, PLAIN)
         results.append(model.state_dict())
     assert all(torch.equal(value, results[1][name]) for name, value in results[0].items())
 

@@ -1,4 +1,4 @@
-"""Discriminators by name. All return logits, one per image."""
+"""Discriminators by name. All return logits: one an image, or one a patch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def build_discriminator(settings: DiscriminatorSettings) -> nn.Module:
     """The discriminator that ``settings.kind`` names, freshly initialised from torch's global generator.
 
     Shape:
-        (N, 3, 32, 32) in [-1, 1] -> (N,) logits.
+        (N, 3, 32, 32) in [-1, 1] -> (N,) logits, or (N, P) of P patches.
     """
     model = DISCRIMINATORS[settings.kind].load()(settings)
     if settings.spectral_norm:

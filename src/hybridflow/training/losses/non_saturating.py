@@ -27,3 +27,7 @@ class NonSaturatingLoss(AdversarialLoss):
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         return F.binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))
+
+    def scores(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+        """The mean probabilities of "real"."""
+        return super().scores(torch.sigmoid(real_logits), torch.sigmoid(fake_logits))
