@@ -82,7 +82,7 @@ def steps(group: ProcessGroup, work: Job, count: int, target: Path) -> None:
         model.double()
     if settings.compile:
         compile_networks(state.generator, backend="aot_eager")
-    metrics, schedule, reads = [], Schedule(settings, len(IMAGES)), HostReads()
+    metrics, schedule, reads = [], Schedule.of(work.variant, len(IMAGES)), HostReads()
     # torch compiles nothing while operations are watched.
     with network_checkpointing(settings.checkpointing), nullcontext() if settings.compile else reads:
         for step in range(count):

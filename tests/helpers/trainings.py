@@ -36,6 +36,7 @@ TINY = {
         "dcgan": {"kind": "dcgan", "width": 4},
         "wide": {"kind": "dcgan", "width": 6},
         "spectral": {"kind": "dcgan", "width": 4, "spectral_norm": True},
+        "norm_free": {"kind": "norm_free", "widths": [4, 4, 4, 4]},
     },
     "adversarial": {"discriminator_optimizer": {"name": "adam", "lr": 1e-3, "betas": [0.5, 0.999]}},
     "training": {
@@ -68,6 +69,28 @@ TINY = {
                 "inward_gradient": True,
                 "max_sample_magnitude": 1e3,
             },
+        },
+        "everything": {
+            "discriminator": "norm_free",
+            "adversarial_weight": 0.5,
+            "adversarial": {
+                "loss": "relativistic",
+                "warmup_steps": 3,
+                "discriminator_steps": 2,
+                "discriminator_optimizer": {"lr": 1e-3, "betas": [0, 0.9], "anneal": {"shape": "cosine", "to": 0.1}},
+                "penalties": {
+                    "r1": 0.5,
+                    "r2": 0.5,
+                    "finite_differences": True,
+                    "gradient_penalty": 0.1,
+                    "logit_centring": 0.01,
+                    "anneal": {"shape": "linear", "to": 0.5},
+                },
+                "real_images": "flipped",
+                "diff_augment": ["color", "translation", "cutout"],
+                "gradient_normalisation": True,
+            },
+            "training": {"ema_decay": 0.9},
         },
         "stabilised-child": {
             "discriminator": "spectral",

@@ -43,6 +43,7 @@ def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
         ("hybrid", 2, {"checkpointing": True}),  # with a moving average
         pytest.param("hybrid", 2, {"compile": True}, marks=pytest.mark.slow),
         ("two-steps", 4, {"adversarial": {"gradient_clip": 1e-3}, "gradient_clip": 1e-2}),  # less than every gradient
+        ("everything", 2, {}),
     ],
 )
 def test_a_group_computes_the_steps_of_one_process(context, tmp_path, name, size, training):

@@ -72,7 +72,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("name", ["baseline", "hybrid", "two-steps"])
+@pytest.mark.parametrize("name", ["baseline", "hybrid", "two-steps", "everything"])
 def test_a_run_that_dies_after_any_number_of_steps_ends_in_the_same_bytes(uninterrupted, tmp_path, monkeypatch, name):
     work = job(tmp_path, name)
     lives = 0
@@ -157,6 +157,14 @@ def test_what_a_stabilised_run_leaves(uninterrupted):
     assert metadata["discriminator"]["spectral_norm"]
     assert "max_sample_magnitude" not in metadata["adversarial"]
     assert "0.parametrizations.weight.0._u" in read_tensors(work.checkpoint, "discriminator")
+
+
+def test_what_a_run_with_every_ingredient_leaves(uninterrupted):
+    found = rows(uninterrupted("everything").history)
+    assert [row["step"] for row in found] == [3, 5, 10, 15], "a line ends with the warm-up"
+    assert all({"discriminator_order", "gradient_penalty", "centring_penalty"} <= set(row) for row in found)
+    assert ["bpd" in row for row in found] == [False, True, True, True]
+    assert found[0]["lr"] == 0 < found[1]["lr"]
 
 
 def test_the_stored_flow_is_the_average(uninterrupted, tmp_path):

@@ -8,7 +8,10 @@ from torch import nn
 from hybridflow.config.adversarial import (
     DCGANDiscriminatorSettings,
     NonSaturatingSettings,
+    NormFreeDiscriminatorSettings,
+    PatchGANDiscriminatorSettings,
     ResNet18DiscriminatorSettings,
+    SNGANResNetDiscriminatorSettings,
 )
 from hybridflow.config.training import OptimizerSettings
 from hybridflow.models.discriminators.dcgan import DCGANDiscriminator
@@ -48,11 +51,80 @@ def test_parameter_counts_at_the_thesis_width(kind, width, count):
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-@pytest.mark.parametrize("kind", ["dcgan", "resnet18"])
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        # 3x3 stem; per block two 3x3 convolutions and a 1x1 one; 4x4 linear; all with biases
+        (
+            NormFreeDiscriminatorSettings(),
+            448 + sum(9 * a * b + b + 9 * b * b + b + a * b + b for a, b in ((16, 32), (32, 64), (64, 64))) + 1025,
+        ),
+        # the official code's count, whose last layer has no bias
+        (SNGANResNetDiscriminatorSettings(), 151_680 + 311_680 + 2 * 295_168 + 128),
+        (SNGANResNetDiscriminatorSettings(width=64), 264_768),
+        # those of the taming-transformers implementation
+        (PatchGANDiscriminatorSettings(layers=1), 136_513),
+        (PatchGANDiscriminatorSettings(layers=2), 663_361),
+        (PatchGANDiscriminatorSettings(layers=3), 2_765_633),
+    ],
+)
+def test_parameter_counts_of_other_implementations(settings, count):
+    assert sum(parameter.numel() for parameter in build_discriminator(settings).parameters()) == count
+
+
+def test_norm_free_blocks_start_as_their_shortcut_and_keep_the_size_of_the_logits():
+    torch.manual_seed(0)
+    model, x = build_discriminator(NormFreeDiscriminatorSettings()), torch.randn(64, 3, 32, 32)
+    block, h = model[1], torch.randn(2, 16, 8, 8)
+    torch.testing.assert_close(block(h), block.skip(F.avg_pool2d(h, 2)) / 2**0.5)
+    torch.testing.assert_close(model(x)[:2], model(x[:2]), msg="images influence each other")
+    assert 0.02 < model(x).std() < 2
+
+
+def test_sngan_block_by_block():
+    model = build_discriminator(SNGANResNetDiscriminatorSettings(width=4, spectral_norm=False))
+    x = torch.randn(2, 3, 32, 32)
+    first, second, third, _ = model.blocks
+    h = first.conv2(F.relu(first.conv1(x)))
+    h = F.avg_pool2d(h, 2) + first.shortcut(F.avg_pool2d(x, 2))
+    torch.testing.assert_close(first(x), h)
+    torch.testing.assert_close(
+        second(h), F.avg_pool2d(second.conv2(F.relu(second.conv1(F.relu(h)))) + second.shortcut(h), 2)
+    )
+    assert third(second(h)).shape == (2, 4, 8, 8)
+    features = F.relu(model.blocks(x)).sum((2, 3))
+    torch.testing.assert_close(model(x), (features @ model.linear.weight.T)[:, 0])
+
+
+@pytest.mark.parametrize(("layers", "side", "field"), [(1, 14, 16), (2, 6, 34), (3, 2, 70)])
+def test_patchgan_judges_patches(layers, side, field):
+    model = build_discriminator(PatchGANDiscriminatorSettings(width=4, layers=layers)).eval()
+    x = torch.randn(2, 3, 32, 32, requires_grad=True)
+    logits = model(x)
+    assert logits.shape == (2, side**2)
+    logits[0].view(side, side)[side // 2, side // 2].backward()
+    seen = (x.grad[0].abs().sum(0) > 0).nonzero()
+    assert x.grad[1].abs().max() == 0
+    assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [min(field, 32)] * 2 or field > 32
+
+
+SMALL = {
+    "dcgan": DCGANDiscriminatorSettings(width=4),
+    "resnet18": ResNet18DiscriminatorSettings(width=4),
+    "norm_free": NormFreeDiscriminatorSettings(widths=(4, 4, 6, 8)),
+    "sngan_resnet": SNGANResNetDiscriminatorSettings(width=4, spectral_norm=False),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
 def test_one_logit_an_image_and_every_parameter_learns(kind):
     torch.manual_seed(0)
-    model = build_discriminator(SETTINGS[kind](width=4))
+    model = build_discriminator(SMALL[kind])
     x = torch.randn(5, 3, 32, 32)
+    if kind == "norm_free":  # the branches start at 0: their first layers get a gradient after one step
+        model(x).square().sum().backward()
+        torch.optim.SGD(model.parameters(), lr=1e-2).step()
+        model.zero_grad()
     logits = model(x)
     assert logits.shape == (5,)
     assert model(x[:1].repeat(2, 1, 1, 1)).shape == (2,)
