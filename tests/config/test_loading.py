@@ -37,6 +37,7 @@ def parsed(over: dict) -> Any:
 
 PATTERN = "but it must start with a letter or digit and hold only letters, digits, '.', '_' and '-' (64 at most)."
 ADVERSARIAL = {"discriminator": "dcgan", "adversarial_weight": 1.0}
+SHARED = variant(**ADVERSARIAL) | training(batch_size=64, devices=2)
 
 SENTENCES: list[tuple[dict, str]] = [
     # keys
@@ -101,6 +102,8 @@ SENTENCES: list[tuple[dict, str]] = [
     (variant(discriminator="dcgan"), "`variants.b` has discriminator 'dcgan' but adversarial_weight 0; give it a"),
     (variant(adversarial_weight=0.5), "`variants.b` has adversarial_weight 0.5 but no discriminator; name one, or set"),
     ({"adversarial": {"adaptive_weight": True}} | variant(**ADVERSARIAL), "so there is no likelihood gradient for"),
+    (SHARED | {"adversarial": {"penalties": {"r2": 1}}}, "`variants.b.adversarial.penalties` need second derivatives"),
+    ({"adversarial": {"penalties": {"anneal": {"shape": "cosine"}}}}, "`adversarial.penalties.anneal.to` is missing"),
     (variant(init_from="basline"), "`variants.b.init_from` is 'basline', which is not a variant; did you mean"),
     (variant(init_from="baseline", generator={"growth_rate": 3}), "`variants.b.generator` differs from that of `init_"),
     ({"variants": {"a": {"init_from": "b"}, "b": {"init_from": "c"}, "c": {"init_from": "b"}}}, "leads back to 'b'"),
@@ -213,3 +216,12 @@ def test_the_schema_accepts_our_files_and_refuses_mistakes():
 def test_reading_a_configuration_does_not_import_torch():
     code = "import sys, hybridflow.config.loading, hybridflow.store.entries; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("penalties", "kind"),
+    [({"r2": 1, "finite_differences": True}, "dcgan"), ({"r2": 1, "gradient_penalty": 1}, "norm_free")],
+)
+def test_penalties_that_several_devices_can_compute(penalties, kind):
+    config = SHARED | {"adversarial": {"penalties": penalties}, "discriminators": {"dcgan": {"kind": kind}}}
+    assert parse_settings(BASE | config).variants["b"].training.devices == 2

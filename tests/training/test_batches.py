@@ -10,7 +10,7 @@ import torch
 from trainings import CPU, IMAGES, job
 
 from hybridflow.runtime.errors import UserError
-from hybridflow.training.batches import Batches
+from hybridflow.training.batches import FLIPPED, Batches
 
 
 def test_too_few_images():
@@ -53,3 +53,15 @@ def test_batches_are_a_function_of_the_step():
         assert torch.equal(two.training(k), forward[k])
     assert forward[0].dtype == torch.uint8
     assert not torch.equal(one.training(0), Batches(IMAGES, settings, 1, CPU).training(0))
+
+
+def test_other_augmentation_is_of_the_same_images():
+    settings = job(Path(), batch_size=8).variant.training
+    batches = Batches(IMAGES, settings, 0, CPU)
+    plain = Batches(IMAGES, without_augmentation(), 0, CPU).training(3)
+    flipped = batches.training(3, augmentation=FLIPPED)
+    assert not torch.equal(batches.training(3), flipped)
+    mirrored = [torch.equal(image, other.flip(2)) for image, other in zip(flipped, plain, strict=True)]
+    same = [torch.equal(image, other) for image, other in zip(flipped, plain, strict=True)]
+    assert any(mirrored)
+    assert all(a or b for a, b in zip(mirrored, same, strict=True))

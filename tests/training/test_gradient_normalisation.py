@@ -33,7 +33,7 @@ def test_no_gradient_stays_none():
     assert GradientNormalisation()(torch.zeros(1, 3, 2, 2)).abs().max() == 0
 
 
-def test_its_state_is_saved_and_its_result_independent_of_the_losss_scale(tmp_path):
+def test_its_state_is_saved(tmp_path):
     work = job(tmp_path, "everything")
     batches, state = start(work)
     take_steps(work, batches, state, 5)
@@ -41,6 +41,5 @@ def test_its_state_is_saved_and_its_result_independent_of_the_losss_scale(tmp_pa
     assert saved["gradient_normalisation"]["updates"] == 2
     assert saved["gradient_normalisation"]["square"] > 0
     _, other = start(work)
-    other.sums, other.seconds = {}, 0.0
     other.load_state_dict(saved | {"sums": {}, "history": ""}, torch.device("cpu"))
     assert other.gradient_normalisation.square == state.gradient_normalisation.square

@@ -54,7 +54,11 @@ def interrupt(context, work: Job, number: int, seconds: float) -> int | None:
 def assert_same_result(work: Job, reference: Job) -> None:
     assert work.checkpoint.read_bytes() == reference.checkpoint.read_bytes()
     assert rows(work.history) == rows(reference.history)
-    assert sorted(path.name for path in work.checkpoint.parent.glob("model*")) == ["model.jsonl", "model.safetensors"]
+    assert sorted(path.name for path in work.checkpoint.parent.glob("model*")) == [
+        "model.json",
+        "model.jsonl",
+        "model.safetensors",
+    ]
 
 
 def test_killed_and_stopped_runs_end_in_the_same_bytes(processes, uninterrupted, tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 from torch import nn
 from trainings import job
 
+from hybridflow.config.adversarial import AnnealSettings
+from hybridflow.config.training import TrainingSettings
 from hybridflow.training.optim import ExponentialMovingAverage, Schedule
 
 
@@ -47,3 +50,24 @@ def test_moving_average():
     assert model[0].weight.item() == 2
     assert not ema.average[0].weight.requires_grad
     assert model[0].weight.requires_grad
+
+
+def test_a_warm_up_of_the_discriminator_comes_before_the_generators_schedule():
+    settings = TrainingSettings(batch_size=10, epochs=2, warmup_steps=4, lr_decay=0.5)
+    plain, later = Schedule(settings, 105), Schedule(settings, 105, discriminator_warmup=7)
+    assert later.total_steps == plain.total_steps + 7
+    assert [later.learning_rate(step) for step in range(7)] == [0] * 7
+    for step in range(plain.total_steps):
+        assert later.learning_rate(step + 7) == plain.learning_rate(step)
+
+
+@pytest.mark.parametrize(("shape", "middle"), [("linear", 0.6), ("cosine", 0.6)])
+def test_a_change_goes_from_one_to_its_end(shape, middle):
+    schedule = Schedule(TrainingSettings(batch_size=1, epochs=2, final_phase={"epochs": 0}), 50)
+    anneal = AnnealSettings(shape=shape, to=0.2)
+    values = [schedule.annealed(anneal, step) for step in range(101)]
+    assert (values[0], values[50], values[100]) == (1, pytest.approx(middle), pytest.approx(0.2))
+    assert values == sorted(values, reverse=True)
+    quarter = 0.8 if shape == "linear" else 1 - 0.8 * (1 - math.cos(math.pi / 4)) / 2
+    assert values[25] == pytest.approx(quarter)
+    assert schedule.annealed(None, 70) == 1

@@ -41,13 +41,19 @@ def json_schema() -> dict[str, Any]:
 
 
 def _one_of(registry: Registry) -> dict[str, Any]:
-    """Sections of any registered class."""
+    """Sections of any registered class; what all of them share is described once."""
     choices = [_plain(entry.settings.model_json_schema()) for entry in registry.values()]
     for name, choice in zip(registry, choices, strict=True):
         for field in choice["properties"].values():
             if "const" in field:
                 field["description"] = f"{name}: {registry[name].summary}"
-    return choices[0] if len(choices) == 1 else {"anyOf": choices}
+    if len(choices) == 1:
+        return choices[0]
+    first, *others = (choice["properties"] for choice in choices)
+    shared = {name: field for name, field in first.items() if all(other.get(name) == field for other in others)}
+    for choice in choices:
+        choice["properties"] |= dict.fromkeys(shared, True)
+    return {"properties": shared, "anyOf": choices}
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:

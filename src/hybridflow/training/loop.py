@@ -35,6 +35,9 @@ from hybridflow.training.resume import ResumeState
 from hybridflow.training.state import Job, initial_state
 from hybridflow.training.step import training_step
 
+PROGRESS = ("loss", "bpd", "discriminator_real", "discriminator_fake", "discriminator_order")
+"""Metrics beside the progress bar."""
+
 NETWORK_DTYPES = {"fp32": None, "bf16": torch.bfloat16}
 
 
@@ -97,7 +100,7 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
                 state.sums, state.summed = {}, 0
                 if history is not None:
                     history.write(state.step, settings.batch_size, state.seconds, learning_rate, row)
-                    shown = {k: row[k] for k in ("loss", "bpd", "discriminator_real", "discriminator_fake") if k in row}
+                    shown = {name: row[name] for name in PROGRESS if name in row}
                     progress.update(0, **shown, images_per_s=history.images_per_second)
             progress.update(1)
 
