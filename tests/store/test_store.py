@@ -109,6 +109,13 @@ def test_a_variants_settings_change_its_key_and_its_childrens(variants, expected
         ({"adversarial": {"discriminator_optimizer": {"lr": 0.5}}}, {"hybrid", "late", "alone"}),
         ({"adversarial": {"penalties": {"r1": 1.0}}}, {"hybrid", "late", "alone"}),
         ({"adversarial": {"inward_gradient": True}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"warmup_steps": 3}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"warmup_steps": 3}, "training": {"warmup_steps": 3}}, set(NAMES)),
+        ({"adversarial": {"real_images": "flipped"}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"diff_augment": ["color"]}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"gradient_normalisation": True}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"penalties": {"anneal": {"to": 0.5}}}}, {"hybrid", "late", "alone"}),
+        ({"adversarial": {"discriminator_optimizer": {"anneal": {"to": 0.5}}}}, {"hybrid", "late", "alone"}),
         ({"discriminators": {"resnet18": {"spectral_norm": True}}}, {"late"}),
     ],
 )
@@ -192,6 +199,17 @@ def test_seed_and_dataset_change_every_key():
         key = training_key(base, name, 0, "data")
         assert key != training_key(base, name, 1, "data")
         assert key != training_key(base, name, 0, "other data")
+
+
+def test_no_adversarial_setting_hides_one_of_the_training_in_a_key():
+    variant = load_settings(ROOT / "config.yaml").variants["dcgan-0.5"]
+    penalties = {"r1": 1, "anneal": {"to": 0}}
+    on = {"warmup_steps": 9, "gradient_clip": 9, "diff_augment": ["color"], "real_images": "flipped"}
+    adversarial = type(variant.adversarial)(
+        **on, penalties=penalties, gradient_normalisation=True, adaptive_weight=True
+    )
+    training = variant.training.model_copy(update={"gradient_clip": 1.0, "ema_decay": 0.5})
+    assert not set(adversarial.key_values()) & set(training.key_values())
 
 
 def test_training_version_changes_every_key(monkeypatch):

@@ -165,7 +165,7 @@ class AdversarialSettings(Section):
     penalties: Annotated[PenaltySettings, AsBefore({})] = Field(
         PenaltySettings(), description="penalties on the discriminator"
     )
-    warmup_steps: Annotated[NonNegativeInt, AsBefore(0)] = Field(
+    warmup_steps: Annotated[NonNegativeInt, AsBefore(0), InKeyAs("discriminator_warmup_steps")] = Field(
         0, description="updates of the discriminator alone before the training; the generator waits"
     )
     real_images: Annotated[Literal["augmented", "flipped"], AsBefore("augmented")] = Field(
