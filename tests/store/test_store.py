@@ -205,9 +205,8 @@ def test_no_adversarial_setting_hides_one_of_the_training_in_a_key():
     variant = load_settings(ROOT / "config.yaml").variants["dcgan-0.5"]
     penalties = {"r1": 1, "anneal": {"to": 0}}
     on = {"warmup_steps": 9, "gradient_clip": 9, "diff_augment": ["color"], "real_images": "flipped"}
-    adversarial = type(variant.adversarial)(
-        **on, penalties=penalties, gradient_normalisation=True, adaptive_weight=True
-    )
+    on |= {"gradient_normalisation": True, "adaptive_weight": True, "penalties": penalties}
+    adversarial = type(variant.adversarial)(**on)
     training = variant.training.model_copy(update={"gradient_clip": 1.0, "ema_decay": 0.5})
     assert not set(adversarial.key_values()) & set(training.key_values())
 
