@@ -1,4 +1,4 @@
-"""Exact numbers of a tiny fixed model: they change only together with a version (config/evaluation.py, config/metrics.py)."""
+"""Exact numbers of a tiny fixed model: they change only together with a version in config/."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -52,14 +51,6 @@ class Group:
         for process in self.processes:
             process.kill()
         return codes
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
-    """Waits until ``condition()`` holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.005)
 
 
 def _enter(group: ProcessGroup, folder: Path, target: Any, arguments: tuple[Any, ...]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,19 @@ def start(work: Job, group: ProcessGroup = SINGLE_PROCESS) -> tuple[Batches, Sta
 def resume_state(work: Job) -> dict[str, Any] | None:
     """The saved state of a training."""
     return ResumeState(work.resume, work.key).load()
+
+
+def last_saved(work: Job) -> int:
+    """When the last state was saved; 0 before the first."""
+    return max((path.stat().st_mtime_ns for path in work.resume.parent.glob("model.resume-*.json")), default=0)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
+    """Waits until ``condition()`` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.002)
 
 
 def train_on_one_thread(work: Job) -> None:

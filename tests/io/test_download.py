@@ -4,9 +4,9 @@ import hashlib
 import os
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from web import serve
 
 from hybridflow.io import download as module
 from hybridflow.io.download import DownloadError, download, local_path
@@ -17,67 +17,12 @@ MD5 = hashlib.md5(BODY).hexdigest()
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves ``body``; ``ranges``, ``cut`` and ``cuts`` say how well."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.body, self.ranges, self.cut, self.cuts = BODY, True, 0, 0
-        self.requests = []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/file.bin"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        asked = self.headers.get("Range")
-        server.requests.append((self.path, asked))
-        if self.path == "/moved":
-            self.send_response(302)
-            self.send_header("Location", "/file.bin")
-            self.end_headers()
-            return
-        if self.path == "/elsewhere":
-            self.send_response(302)
-            self.send_header("Location", "file:///etc/hostname")
-            self.end_headers()
-            return
-        if self.path != "/file.bin":
-            self.send_error(404)
-            return
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.ranges else 0
-        if start and start >= len(server.body):
-            self.send_error(416)
-            return
-        part = server.body[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(server.body) - 1}/{len(server.body)}")
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        if server.cuts > 0:
-            server.cuts -= 1
-            part = part[: server.cut]
-        self.wfile.write(part)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(module, "PAUSE", 0.0)
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with serve(BODY) as running:
         yield running
-        running.shutdown()
 
 
 def partial_of(target):
@@ -94,7 +39,7 @@ def test_the_file_arrives_and_is_not_fetched_twice(server, tmp_path, checks):
     assert not partial_of(target).exists()
 
 
-def test_a_damaged_target_is_fetched_anew(server, tmp_path):
+def test_a_damaged_target_is_fetched_again(server, tmp_path):
     target = tmp_path / "file.bin"
     target.write_bytes(BODY[:-1])
     download(server.url, target, md5=MD5)

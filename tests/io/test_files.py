@@ -26,8 +26,7 @@ def test_names_reach_the_disk_after_the_content(tmp_path, monkeypatch):
 def test_a_failed_write_leaves_the_old_content(tmp_path):
     (tmp_path / "a").write_text("old")
     with pytest.raises(KeyError), atomic_path(tmp_path / "a") as temporary:
-        temporary.write_text("half")
-        raise KeyError
+        raise KeyError(temporary.write_text("half"))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from process_groups import Group, steps, train_in_group, wait_for
-from trainings import CPU, IMAGES, fork_server, job, resume_state, rows
+from process_groups import Group, steps, train_in_group
+from trainings import CPU, IMAGES, fork_server, job, resume_state, rows, wait_for
 
 from hybridflow.models.checkpoint import read_tensors
 from hybridflow.runtime.distributed import SINGLE_PROCESS, ProcessGroup

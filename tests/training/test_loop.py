@@ -8,7 +8,19 @@ import time
 
 import pytest
 import torch
-from trainings import CPU, IMAGES, fork_server, job, resume_state, rows, start, take_steps, train_on_one_thread
+from trainings import (
+    CPU,
+    IMAGES,
+    fork_server,
+    job,
+    last_saved,
+    resume_state,
+    rows,
+    start,
+    take_steps,
+    train_on_one_thread,
+    wait_for,
+)
 
 from hybridflow.models.checkpoint import load_generator, read_metadata, read_tensors
 from hybridflow.runtime.errors import UserError
@@ -30,23 +42,17 @@ def processes():
 
 
 def interrupt(context, work: Job, number: int, seconds: float) -> int | None:
-    """Trains in a process and sends it a signal, some time after its first state or line of the history.
+    """Trains in a process and sends it a signal, some time after it saved a state.
 
     Returns:
         The exit code.
     """
-    before = [path.stat().st_mtime_ns for path in work.checkpoint.parent.glob("model.*")]
+    before = last_saved(work)
     process = context.Process(target=train_on_one_thread, args=(work,))
     process.start()
-    deadline = time.monotonic() + 60
-    while process.is_alive() and time.monotonic() < deadline:
-        found = list(work.checkpoint.parent.glob("model.*"))
-        changed = [path for path in found if path.stat().st_size and path.stat().st_mtime_ns not in before]
-        if changed:
-            time.sleep(seconds)
-            os.kill(process.pid, number)
-            break
-        time.sleep(0.001)
+    wait_for(lambda: last_saved(work) != before or not process.is_alive(), 60)
+    time.sleep(seconds)
+    os.kill(process.pid, number)
     process.join(60)
     return process.exitcode
 

@@ -7,9 +7,9 @@ import signal
 from typing import Any
 
 import pytest
-from process_groups import Group, launch, running, train_in_group, wait_for, workers_of
+from process_groups import Group, launch, running, train_in_group, workers_of
 from recorded import save_array
-from trainings import IMAGES, fork_server, job, resume_state, rows
+from trainings import IMAGES, fork_server, job, last_saved, resume_state, rows, wait_for
 
 from hybridflow.training.state import Job
 
@@ -35,11 +35,6 @@ def start(context, tmp_path):
         process.kill()
 
 
-def saved(work: Job) -> int:
-    """When the last state was saved."""
-    return max((path.stat().st_mtime_ns for path in work.resume.parent.glob("model.resume-*.json")), default=0)
-
-
 def end_of(process: Any) -> int | None:
     process.join(120)
     return process.exitcode
@@ -53,9 +48,9 @@ def test_a_job_that_is_interrupted_in_every_way_ends_in_the_same_bytes(context, 
     work = job(tmp_path / "work", "hybrid")
 
     def started_and_saved() -> tuple[Any, list[int]]:
-        before = saved(work)
+        before = last_saved(work)
         process = start(work)
-        wait_for(lambda: saved(work) != before)
+        wait_for(lambda: last_saved(work) != before)
         workers = workers_of(process.pid)
         assert len(workers) == 2
         return process, workers

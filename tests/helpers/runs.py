@@ -1,4 +1,4 @@
-"""One run of the workflow as somebody from outside sees it: its processes, the job that is going on, signals to it."""
+"""One run of the workflow as somebody from outside sees it: its processes, the jobs that go on, signals to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from checkout import Project
 
-PATIENCE = 900.0  # seconds until something that should happen counts as failed; machines may be busy
+PATIENCE = 300.0  # seconds until something that should happen counts as failed; machines may be busy
 
 
 @dataclass(frozen=True)
@@ -47,58 +47,34 @@ class Run:
         environment: what differs from this process's.
     """
 
-    def __init__(
-        self,
-        project: Project,
-        output: Path,
-        arguments: Sequence[str],
-        environment: dict[str, str] | None = None,
-    ) -> None:
-        self.project, self.output, self.started = project, output, time.monotonic()
-        environment = environment_of(project) | (environment or {})
-        command = [sys.executable, "-m", "snakemake", *arguments]
+    def __init__(self, project: Project, output: Path, arguments: Sequence[str], **environment: str) -> None:
+        self.output = output
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script: runs would inherit it
             signal.signal(signal.SIGINT, signal.default_int_handler)
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", "snakemake", *arguments],
                 cwd=project.path,
-                env=environment,
+                env=environment_of(project) | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-    def job(self) -> RunningJob | None:
-        """The job that is going on, if one is (with one core there is one at most)."""
-        jobs = self.jobs()
-        return jobs[0] if jobs else None
-
     def jobs(self) -> list[RunningJob]:
-        """The jobs that are going on."""
-        found = []
-        for pid in self.processes():
-            script = _script(pid)
-            if script is not None:
-                found.append(RunningJob(pid, script))
-        return found
+        """The jobs that go on; with one core there is one at most."""
+        found = [(pid, _script(pid)) for pid in self.processes()]
+        return [RunningJob(pid, script) for pid, script in found if script is not None]
 
     def processes(self) -> list[int]:
         """All processes of the run that have not ended, those that lost their parent too."""
         found = []
-        for entry in os.listdir("/proc"):
-            if entry.isdecimal():
-                try:
-                    fields = _fields(int(entry))
-                except OSError:
-                    continue
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                fields = _fields(int(entry.name))
                 if fields[3] == str(self.process.pid) and fields[0] != "Z":
-                    found.append(int(entry))
+                    found.append(int(entry.name))
         return found
 
     def send(self, number: int, target: str, job: RunningJob) -> None:
@@ -111,13 +87,14 @@ class Run:
             else:
                 os.killpg(self.process.pid, number)
 
-    def wait(self, timeout: float = PATIENCE) -> int:
+    def wait(self) -> int:
         """Snakemake's exit status."""
         try:
-            return self.process.wait(timeout)
+            status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.end()
             raise TimeoutError(f"the run did not end:\n{self.text()[-3000:]}") from None
+        return status
 
     def wait_for_all(self) -> None:
         """Waits until every process of the run has ended."""
@@ -132,6 +109,26 @@ class Run:
 
     def text(self) -> str:
         return self.output.read_text(encoding="utf-8", errors="replace")
+
+
+class Runs:
+    """Runs that :meth:`end` together.
+
+    Args:
+        folder: for what they print.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.all = folder, []
+
+    def start(self, project: Project, arguments: Sequence[str], **environment: str) -> Run:
+        output = self.folder / f"run{len(self.all):02}.txt"
+        self.all.append(Run(project, output, arguments, **environment))
+        return self.all[-1]
+
+    def end(self) -> None:
+        for run in self.all:
+            run.end()
 
 
 def environment_of(project: Project) -> dict[str, str]:
