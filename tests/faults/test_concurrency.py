@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from checkout import Project
-from runs import Run, RunningJob, Runs, environment_of, wait_until
+from runs import Run, RunningJob, Runs, wait_until
 
 pytestmark = pytest.mark.workflow
 
@@ -29,7 +29,7 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 
 def untrained(finished: Project, target: Path) -> Project:
     """A copy of the finished checkout before anything was trained, which saves a state after every step."""
-    project = Project(shutil.copytree(finished.path, target, symlinks=True))
+    project = finished.copy(target)
     for name in ("results", "store"):
         shutil.rmtree(project.path / name)
     text = project.read("micro.yaml").replace("  threads: 1\n", "  threads: 1\n  resume_every_minutes: 1.0e-6\n")
@@ -81,7 +81,7 @@ def test_of_two_runs_in_one_checkout_one_is_refused(finished: Project, runs: Run
     sentence = "another snakemake is making results/micro in this folder; wait until"
     assert sentence in second.text()
     assert not re.search(r"Traceback|File \"|in file", second.text()), "a sentence and no more"
-    looked = project.run(*first.process.args, "-n", check=False, env=environment_of(project))
+    looked = project.run(*first.process.args, "-n", check=False)
     assert looked.returncode == 0, "a dry run is no run"
     os.kill(job.pid, signal.SIGCONT)
     assert first.wait() == 0, first.text()

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from checkout import Project, _environment
+from checkout import Project
 
 pytestmark = pytest.mark.workflow
 TARGET = "results/micro/baseline/seed0/checkpoint.safetensors"
@@ -19,8 +19,7 @@ TARGET = "results/micro/baseline/seed0/checkpoint.safetensors"
 def published(finished, tmp_path_factory) -> Project:
     """A checkout whose results are published."""
     path = tmp_path_factory.mktemp("published") / "project"
-    shutil.copytree(finished.path, path, symlinks=True)
-    project = Project(path)
+    project = finished.copy(path)
     project.run(sys.executable, "-m", "hybridflow.cli.main", "publish", "--configfile", "micro.yaml")
     return project
 
@@ -35,8 +34,7 @@ def stored(project: Project, suffix: str = ".safetensors") -> Path:
 
 
 def test_pull_while_a_training_writes_the_same_entry(published, tmp_path):
-    shutil.copytree(published.path, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
+    project = published.copy(tmp_path / "project")
     expected = stored(project).read_bytes()
     for suffix in (".safetensors", ".jsonl", ".json"):
         stored(project, suffix).unlink()
@@ -45,7 +43,7 @@ def test_pull_while_a_training_writes_the_same_entry(published, tmp_path):
     command = [sys.executable, "-m", "snakemake", TARGET, "--cores", "1", "--configfile", "micro.yaml", "often.yaml"]
     with (tmp_path / "output").open("w") as output:
         process = subprocess.Popen(
-            command, cwd=project.path, stdout=output, stderr=subprocess.STDOUT, env=_environment()
+            command, cwd=project.path, stdout=output, stderr=subprocess.STDOUT, env=project.environment()
         )
         deadline = time.monotonic() + 120
         while not list((project.path / "store").glob("baseline-*.resume-*.json")):
@@ -63,8 +61,7 @@ def test_pull_while_a_training_writes_the_same_entry(published, tmp_path):
 
 
 def test_pull_does_not_take_newer_work_away(published, tmp_path):
-    shutil.copytree(published.path, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
+    project = published.copy(tmp_path / "project")
     path = stored(project)
     path.chmod(0o644)
     path.write_bytes(b"newer work that nobody published")
@@ -76,8 +73,7 @@ def test_pull_does_not_take_newer_work_away(published, tmp_path):
 
 
 def test_a_damaged_object_of_the_remote_does_not_get_into_the_store(published, tmp_path):
-    shutil.copytree(published.path, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
+    project = published.copy(tmp_path / "project")
     path = stored(project)
     content = path.read_bytes()
     path.unlink()
@@ -92,8 +88,7 @@ def test_a_damaged_object_of_the_remote_does_not_get_into_the_store(published, t
 
 def test_half_an_entry_from_each_side_is_named(published, tmp_path):
     """A training that was killed after `dvc pull` had brought the finished weights: its history is shorter."""
-    shutil.copytree(published.path, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
+    project = published.copy(tmp_path / "project")
     history = stored(project, ".jsonl")
     whole = history.read_bytes()
     history.unlink()

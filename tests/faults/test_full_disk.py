@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkout import MICRO, ROOT, Project
-from faults.disks import Disk, small_disk
+from checkout import MICRO, ROOT
+from disks import Disk, small_disk
 from PIL import Image
 from tiny import TINY_FLOW
 from torch import nn
@@ -303,8 +303,7 @@ def test_the_command_says_it_in_a_sentence(monkeypatch, capsys):
 
 @pytest.mark.workflow
 def test_the_workflow_says_it_in_a_sentence_and_goes_on(finished, tmp_path):
-    shutil.copytree(finished.path, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
+    project = finished.copy(tmp_path / "project")
     target = "results/micro/baseline/seed0/checkpoint.safetensors"
     expected = (project.path / target).read_bytes()
     (stored,) = (finished.path / "store").glob("baseline-*.safetensors")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from checkout import Project
 from tiny import TINY_FLOW
 
 from hybridflow.io.records import read_record
@@ -55,8 +53,7 @@ def test_one_layer_without_statistics_is_enough(tmp_path):
 @pytest.mark.workflow
 def test_snakemake_that_does_not_look_at_settings(finished, tmp_path):
     """With --rerun-triggers mtime a changed setting measures nothing again; the table does not take the old numbers."""
-    shutil.copytree(finished.path, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
+    project = finished.copy(tmp_path / "project")
     project.write("more.yaml", "evaluation: {likelihood: {importance_samples: 3}}")
     path = "results/micro/baseline/seed0/likelihood.json"
     said = project.run(

@@ -23,6 +23,18 @@ class Project:
 
     path: Path
 
+    def environment(self, **changes: str) -> dict[str, str]:
+        """This process's environment for commands in the checkout: its own package, one thread, a name for git."""
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        names = {f"GIT_{role}_NAME": "Test" for role in ("AUTHOR", "COMMITTER")}
+        names |= {f"GIT_{role}_EMAIL": "test@example.org" for role in ("AUTHOR", "COMMITTER")}
+        own = {"PYTHONPATH": str(self.path / "src"), "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+        return kept | names | own | changes
+
+    def copy(self, target: Path) -> Project:
+        """A copy of the checkout with everything it has made."""
+        return Project(shutil.copytree(self.path, target, symlinks=True))
+
     def run(self, *command: str, check: bool = True, **kwargs: object) -> subprocess.CompletedProcess[str]:
         """Runs a command in the checkout; its output is text, errors included."""
         done = subprocess.run(
@@ -31,7 +43,7 @@ class Project:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            **({"env": _environment()} | kwargs),
+            **({"env": self.environment()} | kwargs),
         )
         assert not check or done.returncode == 0, done.stdout
         return done
@@ -55,12 +67,6 @@ class Project:
 
     def read(self, name: str) -> str:
         return (self.path / name).read_text(encoding="utf-8")
-
-
-def _environment() -> dict[str, str]:
-    identity = {"GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.org"}
-    identity |= {"GIT_COMMITTER_NAME": "Test", "GIT_COMMITTER_EMAIL": "test@example.org"}
-    return os.environ | identity | {"DVC_NO_ANALYTICS": "1"}
 
 
 def copy_project(target: Path) -> Project:

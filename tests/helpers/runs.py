@@ -55,7 +55,7 @@ class Run:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "snakemake", *arguments],
                 cwd=project.path,
-                env=environment_of(project) | environment,
+                env=project.environment(**environment),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -129,12 +129,6 @@ class Runs:
     def end(self) -> None:
         for run in self.all:
             run.end()
-
-
-def environment_of(project: Project) -> dict[str, str]:
-    """This process's environment, with the checkout's own package and one thread."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"PYTHONPATH": str(project.path / "src"), "OMP_NUM_THREADS": "1"}
 
 
 def wait_until(happened: Callable[[], object], what: str, pause: float = 0.01) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +34,6 @@ def job_counts(output: str) -> dict[str, int]:
 def dry_run(project: Project, *arguments: str) -> dict[str, int]:
     output = project.run(sys.executable, "-m", "snakemake", "-n", *arguments).stdout
     return {} if "Nothing to be done" in output else job_counts(output)
-
-
-def copied(project: Project, target: Path) -> Project:
-    """A copy of a checkout with everything it has made."""
-    shutil.copytree(project.path, target, symlinks=True)
-    return Project(target)
 
 
 @pytest.mark.parametrize("preset", [None, *sorted(path.name for path in (ROOT / "presets").glob("*.yaml"))])
@@ -189,8 +179,8 @@ def test_the_catalogs_snakefile_is_the_same_workflow(finished: Project) -> None:
 
 
 def test_a_full_size_run_without_a_gpu_needs_a_setting(project: Project) -> None:
-    environment = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
-    done = project.run(sys.executable, "-m", "snakemake", "--cores", "1", check=False, **environment)
+    environment = project.environment(CUDA_VISIBLE_DEVICES="")
+    done = project.run(sys.executable, "-m", "snakemake", "--cores", "1", check=False, env=environment)
     assert done.returncode != 0
     assert "has no GPU that PyTorch can use" in done.stdout
     assert "set `training.device: cpu`" in done.stdout
@@ -199,8 +189,7 @@ def test_a_full_size_run_without_a_gpu_needs_a_setting(project: Project) -> None
 
 def test_the_package_must_be_there_to_read_the_workflow(project: Project) -> None:
     (project.path / "src/hybridflow/config/yaml_files.py").unlink()
-    environment = {"env": os.environ | {"PYTHONPATH": str(project.path / "src")}}
-    done = project.run(sys.executable, "-m", "snakemake", "-n", check=False, **environment)
+    done = project.run(sys.executable, "-m", "snakemake", "-n", check=False)
     assert "run `make setup` and use .venv/bin/snakemake" in done.stdout
     assert "Traceback" not in done.stdout
 
@@ -233,7 +222,7 @@ def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None
 
 @pytest.mark.slow
 def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Project, tmp_path: Path) -> None:
-    project = copied(finished, tmp_path / "repeats")
+    project = finished.copy(tmp_path / "repeats")
     project.write("repeats.yaml", "sampling: {repeats: 3}")
     folders = [project.path / "results" / "micro" / name / "seed0" for name in ("baseline", "dcgan-0.5")]
     kept = [folder / name for folder in folders for name in ("samples.npy", "samples.json", "checkpoint.safetensors")]
@@ -258,7 +247,7 @@ def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Pro
 
 
 def test_fresh_clone_and_pull_trains_nothing(finished: Project, tmp_path: Path) -> None:
-    origin = copied(finished, tmp_path / "origin")
+    origin = finished.copy(tmp_path / "origin")
     published = origin.run(sys.executable, "-m", "hybridflow.cli.main", "publish", "--configfile", "micro.yaml").stdout
     assert re.search(r"^  store/baseline-seed0-\w+\.safetensors  \(0\.\d MB\)$", published, re.MULTILINE)
     (add,) = re.findall(r"^  (git add .*)$", published, re.MULTILINE)
@@ -305,35 +294,8 @@ def test_an_archive_without_git_can_pull(project: Project) -> None:
     assert list((project.path / "store").glob("baseline-seed0-*.safetensors"))
 
 
-@pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_the_same(finished: Project, tmp_path: Path) -> None:
-    project = copied(finished, tmp_path / "killed")
-    shutil.rmtree(project.path / "results")
-    for path in (project.path / "store").glob("baseline-*"):
-        path.unlink()
-    project.write("often.yaml", "training: {resume_every_minutes: 1.0e-6}")
-    command = project.snakemake_command("often.yaml")
-    process = subprocess.Popen(
-        command, cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not list((project.path / "store").glob("baseline-*.resume")):
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert list((project.path / "store").glob("baseline-*.resume"))
-
-    project.snakemake()
-    assert not list((project.path / "store").glob("*.resume"))
-    for name in ("baseline/seed0/checkpoint.safetensors", "baseline/seed0/samples.npy", "table1.csv"):
-        ours, theirs = (p.path / "results" / "micro" / name for p in (project, finished))
-        assert ours.read_bytes() == theirs.read_bytes(), name
-
-
 def test_exchanged_and_damaged_files_are_named(finished: Project, tmp_path: Path) -> None:
-    project = copied(finished, tmp_path / "damaged")
+    project = finished.copy(tmp_path / "damaged")
     results = project.path / "results" / "micro"
     checkpoint = results / "baseline" / "seed0" / "checkpoint.safetensors"
     checkpoint.write_bytes((results / "dcgan-0.5" / "seed0" / "checkpoint.safetensors").read_bytes())
@@ -369,7 +331,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(project: Project) -> None:
 
 @pytest.mark.slow
 def test_fid_with_other_weights_is_measured_but_never_called_fid(finished: Project, tmp_path: Path) -> None:
-    project = copied(finished, tmp_path / "standin")
+    project = finished.copy(tmp_path / "standin")
     write_random_inception(project.path / "random.pth")
     metrics = "metrics: [fid, fd_cifar], extractors: {inception: {weights: random.pth}}"
     project.write("fid.yaml", f"evaluation: {{{metrics}}}")
