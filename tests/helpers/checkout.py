@@ -56,8 +56,13 @@ class Project:
         base = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "micro.yaml"]
         return [*base, *arguments]
 
-    def dvc(self, *arguments: str) -> str:
-        return self.run(sys.executable, "-m", "dvc", *arguments).stdout
+    def dvc(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "dvc", *arguments, check=check)
+
+    def hybridflow(self, command: str, *files: str, check: bool = True) -> str:
+        """Runs a command of the package on the micro experiment and returns its output."""
+        base = [sys.executable, "-m", "hybridflow.cli.main", command, "--configfile", "micro.yaml"]
+        return self.run(*base, *files, check=check).stdout
 
     def git(self, *arguments: str) -> str:
         return self.run("git", *arguments).stdout

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from checkout import Project, write_dataset
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 CONFIG = """
 experiment: extended

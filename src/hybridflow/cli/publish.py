@@ -38,10 +38,8 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     for entry in stored:
         read_record(entry.record, key=entry.key)  # what is damaged must not replace what others have
     target = remote or _default_remote()
-    for entry in stored:
-        for path in entry.files:
-            # Also when it is tracked: a result that was computed again under the same key may differ in its bits.
-            _dvc("add", str(path))
+    # Also what is tracked: a result that was computed again under the same key may differ in its bits.
+    _dvc("add", *(str(path) for entry in stored for path in entry.files))
     notes = [note for entry in stored for note in entry.notes]
     _dvc("push", "--remote", target, *map(str, notes))
     print(f"pushed to the remote {target!r}:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from hybridflow.config.loading import load_settings
@@ -16,6 +17,7 @@ from hybridflow.training.step import training_step
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_the_paper_model_trains_and_samples(tmp_path: Path) -> None:
     settings = load_settings(ROOT / "config.yaml")
     variant = settings.variants["resnet18-0.5"]

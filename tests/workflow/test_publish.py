@@ -1,0 +1,142 @@
+"""Publishing and pulling: fresh clones, a training at the same time, newer work, damage on either side."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from checkout import Project, write_dataset
+from runs import Run, wait_until
+
+pytestmark = pytest.mark.workflow
+TARGET = "results/micro/baseline/seed0/checkpoint.safetensors"
+
+
+TRAIN = (sys.executable, "-m", "snakemake", TARGET, "--cores", "1", "--configfile", "micro.yaml")
+
+
+@pytest.fixture(scope="module")
+def published(finished, tmp_path_factory) -> Project:
+    """A checkout whose results are published."""
+    project = finished.copy(tmp_path_factory.mktemp("published") / "project")
+    project.write("published.txt", project.hybridflow("publish"))
+    return project
+
+
+def stored(project: Project, suffix: str = ".safetensors") -> Path:
+    (path,) = (project.path / "store").glob(f"baseline-*{suffix}")
+    return path
+
+
+def test_publish_says_what_it_pushed_and_what_to_commit(published, tmp_path):
+    said = published.read("published.txt")
+    assert re.search(r"^  store/baseline-seed0-\w+\.safetensors  \(0\.\d MB\)$", said, re.MULTILINE)
+    (add,) = re.findall(r"^  (git add .*)$", said, re.MULTILINE)
+    assert add.count(".dvc") == len(list((published.path / "store").glob("*.dvc"))) == 15
+    assert add.endswith(" dvc-remote")
+    assert "remote 'nowhere' doesn't exist" in published.hybridflow("publish", "--remote", "nowhere", check=False)
+
+
+def test_publish_refuses_a_damaged_result(published, tmp_path):
+    project = published.copy(tmp_path / "project")
+    path = stored(project, ".jsonl")
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace("1", "2", 1))
+    before = sorted((project.path / "dvc-remote").rglob("*"))
+    said = project.hybridflow("publish", check=False)
+    assert f"error: store/{path.name} is damaged or was exchanged" in said
+    assert "pushed" not in said
+    assert sorted((project.path / "dvc-remote").rglob("*")) == before
+
+
+def test_a_fresh_clone_pulls_and_trains_nothing(published, finished, tmp_path):
+    origin = published.copy(tmp_path / "origin")
+    origin.git("add", "--all")
+    origin.git("commit", "--quiet", "--message", "publish")
+    assert not origin.git("ls-files", "store/*.safetensors").strip()
+    origin.run("git", "clone", "--quiet", str(origin.path), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    assert "published but not pulled" in clone.hybridflow("status")
+    write_dataset(clone)  # newer than every checkpoint
+    clone.dvc("pull")
+    clone.write("more.yaml", "seeds: [0, 1]")
+    assert "to be computed: baseline-seed1-" in clone.hybridflow("status", "more.yaml")
+    names = ("results/micro/baseline/seed0/samples.npy", "results/micro/dcgan-0.5/seed0/checkpoint.safetensors")
+    output = clone.run(*TRAIN[:3], *names, *TRAIN[4:]).stdout
+    assert output.count("found in the store under") == 2
+    assert "steps/s" not in output
+    for name in names:
+        assert (clone.path / name).read_bytes() == (finished.path / name).read_bytes(), name
+
+
+def test_an_archive_without_git_can_pull(project):
+    shutil.rmtree(project.path / ".git")
+    project.run("make", "pull", f"BIN={Path(sys.executable).parent}", "INSTALLED=Makefile")
+    assert list((project.path / "store").glob("baseline-seed0-*.safetensors"))
+
+
+@pytest.mark.slow
+def test_pull_while_a_training_writes_the_same_entry(published, tmp_path):
+    project = published.copy(tmp_path / "project")
+    expected = stored(project).read_bytes()
+    for suffix in (".safetensors", ".jsonl", ".json"):
+        stored(project, suffix).unlink()
+    shutil.rmtree(project.path / "results" / "micro" / "baseline")
+    project.write("often.yaml", "training: {resume_every_minutes: 1.0e-6, log_every: 1}")
+    run = Run(project, tmp_path / "output", (*TRAIN[3:], "often.yaml"))
+    wait_until(lambda: list((project.path / "store").glob("baseline-*.resume-*.json")), "a saved state")
+    done = project.dvc("pull", check=False)
+    # The history that the training writes is not what was published: DVC does not touch it.
+    assert run.wait() == 0, run.text()
+    assert "Traceback" not in done.stdout
+    assert stored(project).read_bytes() == expected
+    assert (project.path / TARGET).read_bytes() == expected
+    again = project.run(*TRAIN, "often.yaml")
+    assert "Nothing to be done" in again.stdout
+
+
+def test_pull_does_not_take_newer_work_away(published, tmp_path):
+    project = published.copy(tmp_path / "project")
+    path = stored(project)
+    path.chmod(0o644)
+    path.write_bytes(b"newer work that nobody published")
+    done = project.dvc("pull", check=False)
+    assert done.returncode != 0
+    assert "unsaved files" in done.stdout
+    assert path.name in done.stdout
+    assert path.read_bytes() == b"newer work that nobody published"
+
+
+def test_a_damaged_object_of_the_remote_does_not_get_into_the_store(published, tmp_path):
+    project = published.copy(tmp_path / "project")
+    path = stored(project)
+    content = path.read_bytes()
+    path.unlink()
+    shutil.rmtree(project.path / ".dvc" / "cache")
+    (remote,) = (o for o in (project.path / "dvc-remote").rglob("*") if o.is_file() and o.read_bytes() == content)
+    remote.chmod(0o644)
+    remote.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    remote.chmod(0o444)  # as DVC leaves it, which it takes for a sign of soundness unless told to verify
+    assert project.dvc("pull", f"{path}.dvc", check=False).returncode != 0
+    assert not path.exists()
+
+
+def test_half_an_entry_from_each_side_is_named(published, tmp_path):
+    """A training that was killed after `dvc pull` had brought the finished weights: its history is shorter."""
+    project = published.copy(tmp_path / "project")
+    history = stored(project, ".jsonl")
+    whole = history.read_bytes()
+    history.unlink()
+    history.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    (project.path / TARGET).unlink()
+    said = project.run(*TRAIN, check=False).stdout
+    name = f"store/{history.name}"
+    assert f"error: {name} is damaged or was exchanged: store/{stored(project, '.json').name} describes" in said
+    assert f"`rm {name} && dvc pull {name}.dvc`" in said
+    assert "Traceback" not in said
+    project.run("sh", "-c", f"rm {name} && {sys.executable} -m dvc pull {name}.dvc")  # what the sentence says
+    project.run(*TRAIN)
+    assert (project.path / TARGET).read_bytes() == stored(project).read_bytes()
