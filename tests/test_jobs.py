@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -13,11 +12,10 @@ import pytest
 import torch
 import yaml
 from checkout import ROOT
+from forks import start
 
 from hybridflow.jobs import workflow_job
 from hybridflow.runtime.errors import UserError
-
-FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -40,18 +38,11 @@ def do_job(snakemake, pipe) -> None:
         print("done", file=sys.stderr)
 
 
-def start(snakemake):
-    ours, theirs = FORK.Pipe()
-    process = FORK.Process(target=do_job, args=(snakemake, theirs), daemon=True)
-    process.start()
-    return process, ours
-
-
 def test_a_job_is_done_by_one_process_at_a_time(snakemake, capfd):
-    first, to_first = start(snakemake)
+    first, to_first = start(do_job, snakemake)
     assert to_first.poll(20)
     Path(snakemake.log[0]).unlink()  # as Snakemake does before it starts a job again
-    second, to_second = start(snakemake)
+    second, to_second = start(do_job, snakemake)
     assert not to_second.poll(0.5)
     first.kill()
     assert to_second.poll(20), "the lock ends with its process"

@@ -1,9 +1,8 @@
 """Loading prepared arrays, and the real images the other tests use."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from pictures import IMAGES, LABELS
 from recorded import record, save_array
 
 from hybridflow.data.images import load_images, load_labels, split_holdout
@@ -74,12 +73,10 @@ def test_the_writer_fills_in_any_order(tmp_path):
 
 
 def test_the_sample_of_cifar10():
-    with np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz", allow_pickle=False) as sample:
-        images, labels = sample["images"], sample["labels"]
-    assert images.shape == (64, 3, 32, 32)
-    assert images.dtype == np.uint8
-    assert images[0, :, 0, 0].tolist() == [59, 62, 63]
-    assert labels[:5].tolist() == [6, 9, 9, 4, 1]
+    assert IMAGES.shape == (64, 3, 32, 32)
+    assert IMAGES.dtype == np.uint8
+    assert IMAGES[0, :, 0, 0].tolist() == [59, 62, 63]
+    assert LABELS[:5].tolist() == [6, 9, 9, 4, 1]
 
 
 def test_held_out_images_are_the_last_and_are_not_trained_on():

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import json
-import multiprocessing
 import pickle
 import re
 import struct
@@ -14,6 +13,7 @@ import archives
 import numpy as np
 import pytest
 from archives import write_tar
+from forks import start
 from PIL import Image
 
 from hybridflow.config.data import DatasetSettings
@@ -25,7 +25,6 @@ from hybridflow.data.prepare import prepare_dataset
 from hybridflow.io.records import read_record
 from hybridflow.runtime.errors import UserError
 
-FORK = multiprocessing.get_context("fork")
 N = 3  # images a batch
 RNG = np.random.default_rng(0)
 IMAGES = {
@@ -288,12 +287,10 @@ def test_hostile_pickles_are_refused(tmp_path, kind):
     content, reason = HOSTILE[kind]
     path = write_tar(tmp_path / "archive", python_files() | {"cifar-10-batches-py/test_batch": content})
     # In a process of its own: some of these ended the interpreter.
-    ours, theirs = FORK.Pipe()
-    process = FORK.Process(target=read_and_say, args=(path, theirs))
-    process.start()
+    process, pipe = start(read_and_say, path)
     process.join(60)
     assert process.exitcode == 0
-    assert re.search(rf"not a usable CIFAR-10 archive: test_batch in it cannot be read \(.*{reason}", ours.recv())
+    assert re.search(rf"not a usable CIFAR-10 archive: test_batch in it cannot be read \(.*{reason}", pipe.recv())
 
 
 def read_and_say(path, pipe):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -17,9 +16,11 @@ import pytest
 import torch
 from checkout import MICRO, ROOT
 from disks import Disk, small_disk
+from pictures import IMAGES as ALL_IMAGES
 from PIL import Image
 from tiny import TINY_FLOW
 from torch import nn
+from trainings import CPU, rows
 
 from hybridflow.cli import main as cli
 from hybridflow.config.data import DatasetSettings
@@ -42,7 +43,7 @@ from hybridflow.training.loop import train
 from hybridflow.training.resume import ResumeState
 from hybridflow.training.state import Job
 
-CPU = torch.device("cpu")
+IMAGES = ALL_IMAGES[:16]
 FULL = "No space left on device; free some space and run the same command again."
 READ_ONLY = "Read-only file system; make it writable and run the same command again."
 
@@ -167,20 +168,10 @@ def training(store: Path, monitor: Path) -> Job:
     return Job(settings.variants["baseline"], 0, "key", None, *files, monitor, "hash")
 
 
-def images() -> np.ndarray:
-    with np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz") as file:
-        return file["images"][:16]
-
-
-def history(work: Job) -> list[dict]:
-    found = [json.loads(line) for line in work.history.read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in found]
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Job:
     work = training(tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("monitor"))
-    train(work, images(), CPU)
+    train(work, IMAGES, CPU)
     return work
 
 
@@ -191,7 +182,7 @@ def test_a_training_goes_on_to_the_same_bytes(disk, tmp_path, uninterrupted, lea
     work = training(disk.path, tmp_path / "monitor")
     disk.fill(leave)
     with pytest.raises(WriteError) as caught:
-        train(work, images(), CPU)
+        train(work, IMAGES, CPU)
     assert re.fullmatch(
         re.escape("cannot write ") + r"\S.*model\.(resume-[ab](\.json)?|jsonl): " + re.escape(FULL), str(caught.value)
     )
@@ -201,9 +192,9 @@ def test_a_training_goes_on_to_the_same_bytes(disk, tmp_path, uninterrupted, lea
     slots = [path.name + end for path in resume.slots for end in ("", ".json")]
     assert {path.name for path in disk.path.iterdir()} <= {"filler", work.history.name, *slots}
     disk.empty()
-    train(work, images(), CPU)
+    train(work, IMAGES, CPU)
     assert work.checkpoint.read_bytes() == uninterrupted.checkpoint.read_bytes()
-    assert history(work) == history(uninterrupted)
+    assert rows(work.history) == rows(uninterrupted.history)
     assert sorted(path.name for path in disk.path.iterdir()) == ["model.json", "model.jsonl", "model.safetensors"]
     assert "Traceback" not in "".join(capfd.readouterr())
 
@@ -218,12 +209,12 @@ def test_without_room_for_the_checkpoint_the_last_state_stays(disk, tmp_path, un
 
     monkeypatch.setattr("hybridflow.training.loop.save_checkpoint", full)
     with pytest.raises(WriteError, match=re.escape(f"cannot write {work.checkpoint}: {FULL}")):
-        train(work, images(), CPU)
+        train(work, IMAGES, CPU)
     assert ResumeState(work.resume, work.key).load() is not None
     assert not work.checkpoint.exists()
     disk.empty()
     monkeypatch.undo()
-    train(work, images(), CPU)
+    train(work, IMAGES, CPU)
     assert work.checkpoint.read_bytes() == uninterrupted.checkpoint.read_bytes()
 
 
@@ -273,17 +264,17 @@ def test_a_state_that_does_not_fit_leaves_the_one_before(disk):
 def test_arrays_are_all_written_or_none(disk, tmp_path):
     for split in ("train", "test"):
         (tmp_path / "images" / split).mkdir(parents=True)
-        for index, image in enumerate(images()):
+        for index, image in enumerate(IMAGES):
             Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "images" / split / f"{index:02}.png")
     settings = DatasetSettings(source="folder", folder=str(tmp_path / "images"))
-    disk.fill(leave=3 * images().nbytes // 2)  # one of both splits
+    disk.fill(leave=3 * IMAGES.nbytes // 2)  # one of both splits
     with pytest.raises(UserError) as caught:
         prepare_dataset(settings, disk.path / "arrays", tmp_path / "cache")
     assert re.search(r"arrays/(train|test)\.npy: No space left on device; free some space", str(caught.value))
     assert list((disk.path / "arrays").iterdir()) == []
     disk.empty()
     prepare_dataset(settings, disk.path / "arrays", tmp_path / "cache")
-    assert np.array_equal(np.load(disk.path / "arrays" / "train.npy"), images())
+    assert np.array_equal(np.load(disk.path / "arrays" / "train.npy"), IMAGES)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from checkout import ROOT, Project, copy_project
+from checkout import Project, copy_project
+from pictures import IMAGES, LABELS
 
 from hybridflow.data.cifar10.layout import TRAIN_BATCHES
 
@@ -53,10 +54,8 @@ def write_tar(path: Path, files: Mapping[str, bytes], mode: str = "w:gz") -> Pat
 
 def small_cifar(path: Path) -> dict[str, object]:
     """Writes an archive of 240 different images; returns the values of ``Cifar10Layout`` that describe it."""
-    with np.load(ROOT / "tests" / "data" / "cifar10_64.npz") as file:
-        images, labels = file["images"], file["labels"]
-    chosen = np.random.default_rng(0).integers(0, len(images), (TRAIN_BATCHES + 1) * BATCH)
-    images, labels = images[chosen], labels[chosen]
+    chosen = np.random.default_rng(0).integers(0, len(IMAGES), (TRAIN_BATCHES + 1) * BATCH)
+    images, labels = IMAGES[chosen], LABELS[chosen]
     images = images ^ np.random.default_rng(1).integers(0, 4, images.shape, np.uint8)
     write_tar(path, python_files(images, labels))
     train, test = images[: TRAIN_BATCHES * BATCH], images[TRAIN_BATCHES * BATCH :]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pictures import IMAGES, LABELS
 
 from hybridflow.io.records import write_record
 
@@ -97,12 +98,10 @@ def copy_project(target: Path) -> Project:
 
 def write_dataset(project: Project) -> None:
     """Puts 64 real training images where the prepared CIFAR-10 would be; test images are the same, flipped."""
-    with np.load(ROOT / "tests" / "data" / "cifar10_64.npz") as file:
-        images, labels = file["images"], file["labels"]
     folder = project.path / "resources" / "cifar10"
     folder.mkdir(parents=True)
-    np.save(folder / "train.npy", images)
-    np.save(folder / "test.npy", images[..., ::-1].copy())
-    np.save(folder / "train_labels.npy", labels.astype(np.int64))
-    np.save(folder / "test_labels.npy", labels.astype(np.int64))
+    np.save(folder / "train.npy", IMAGES)
+    np.save(folder / "test.npy", IMAGES[..., ::-1].copy())
+    np.save(folder / "train_labels.npy", LABELS)
+    np.save(folder / "test_labels.npy", LABELS)
     write_record(folder / "manifest.json", {"source": "cifar10"}, sorted(folder.glob("*.npy")))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pictures
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,7 +23,7 @@ from hybridflow.training.state import Job, State, initial_state
 from hybridflow.training.step import training_step
 
 CPU = torch.device("cpu")
-IMAGES = np.load(Path(__file__).parents[1] / "data" / "cifar10_64.npz")["images"][:32]
+IMAGES = pictures.IMAGES[:32]
 
 TINY = {
     "experiment": "test",

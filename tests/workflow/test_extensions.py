@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from checkout import Project, write_dataset
+from checkout import ROOT, Project, write_dataset
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -32,7 +31,7 @@ variants:
 
 def test_one_file_adds_generators_a_discriminator_a_loss_and_a_metric(project: Project) -> None:
     write_dataset(project)
-    shutil.copyfile(Path(__file__).parents[1] / "data" / "extension.py", project.path / "extension.py")
+    shutil.copyfile(ROOT / "tests" / "helpers" / "extension.py", project.path / "extension.py")
     project.write("extended.yaml", CONFIG)
     project.snakemake("extended.yaml")
     results = project.path / "results" / "extended"

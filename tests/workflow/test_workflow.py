@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import ROOT, Project, write_dataset
+from pictures import IMAGES
 from PIL import Image
 from standin import write_random_inception
 
@@ -274,9 +275,7 @@ def test_fid_with_other_weights_is_measured_but_never_called_fid(finished: Proje
 
 @pytest.mark.slow
 def test_a_folder_of_images_takes_the_place_of_cifar10(project: Project) -> None:
-    with np.load(ROOT / "tests" / "data" / "cifar10_64.npz") as file:
-        images = file["images"]
-    for split, chosen in (("train", images[:40]), ("test", images[40:])):
+    for split, chosen in (("train", IMAGES[:40]), ("test", IMAGES[40:])):
         folder = project.path / "my images" / split
         folder.mkdir(parents=True)
         for index, image in enumerate(chosen):
@@ -294,7 +293,7 @@ def test_a_folder_of_images_takes_the_place_of_cifar10(project: Project) -> None
     assert list(table.columns) == COLUMNS + REFERENCES
     assert table[REFERENCES].isna().all(axis=None), "what others report is about CIFAR-10"
     (arrays,) = (project.path / "resources").glob("folder-*/train.npy")
-    assert np.array_equal(np.load(arrays), images[:40])
+    assert np.array_equal(np.load(arrays), IMAGES[:40])
 
     # Another image is another dataset: its model has another key
     before = dry_run(project, "--configfile", "micro.yaml", "own.yaml")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pictures import IMAGES
 
 from hybridflow.config.loading import load_settings
 from hybridflow.evaluation.sampling import sample_images
@@ -23,10 +24,8 @@ def test_the_paper_model_trains_and_samples(tmp_path: Path) -> None:
     variant = settings.variants["resnet18-0.5"]
     training = variant.training.model_copy(update={"batch_size": 2})
     variant = variant.model_copy(update={"training": training, "init_from": None})
-    with np.load(ROOT / "tests" / "data" / "cifar10_64.npz") as file:
-        images = file["images"]
     cpu = torch.device("cpu")
-    batches = Batches(images, training, 0, cpu)
+    batches = Batches(IMAGES, training, 0, cpu)
     job = Job(variant, 0, "key", None, *(tmp_path / name for name in "abcd"), dataset_hash="")
     state = initial_state(job, batches, cpu)
     assert sum(parameter.numel() for parameter in state.generator.parameters()) == 130_647_294

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_checkpointing import randomised_flow, step
+from flow_step import randomised_flow, step
 from torch._dynamo.testing import CompileCounterWithBackend
 from trainings import CPU, IMAGES, job, rows
 
