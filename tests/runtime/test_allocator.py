@@ -33,11 +33,11 @@ def use():
     tensors = [torch.ones({PAGES} * 1024) for _ in range(4)] + [torch.ones({PAGES} * 8192)]
 
 counts = []
-for _ in range(30):
+for _ in range(12):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     use()
     counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(sorted(counts)[15])  # at first something small may settle in a hole, and the heap grows once more
+print(sorted(counts)[6])  # at first something small may settle in a hole, and the heap grows once more
 """
 
 
@@ -48,10 +48,10 @@ def new_pages(tmp_path, how: str) -> int:
 
 
 @pytest.mark.skipif(not memory.keep_freed_memory(), reason="the C library has no such settings")
-@pytest.mark.parametrize("how", ["claimed", "worker"])
-def test_jobs_on_a_cpu_get_no_new_pages_for_the_same_work(tmp_path, how: str) -> None:
+def test_jobs_on_a_cpu_get_no_new_pages_for_the_same_work(tmp_path) -> None:
     assert new_pages(tmp_path, "default") > 8 * PAGES  # or there would be nothing to gain
-    assert new_pages(tmp_path, how) < PAGES // 16
+    assert new_pages(tmp_path, "claimed") < PAGES // 16
+    assert new_pages(tmp_path, "worker") < PAGES // 16
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
