@@ -2,7 +2,8 @@
 
     python benchmarks/precision.py results/cpu/baseline/seed0/checkpoint.safetensors
 
-Both precisions see the same images and the same noise; only the networks' arithmetic differs (hybridflow.models.layers.precision).
+Both precisions see the same images and the same noise; only the networks' arithmetic differs
+(hybridflow.models.layers.precision).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def read_config(*paths: str | Path, command_line: Mapping[str, Any] | None = Non
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``, mapping by mapping; another family or loss takes none of the former one's options."""
+    """``over`` laid over ``base``, mapping by mapping; another family or loss takes none of the former's options."""
     if any(key in base and key in over and base[key] != over[key] for key in ("family", "loss")):
         return dict(over)
     merged = dict(base)

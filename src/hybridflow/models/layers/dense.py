@@ -17,7 +17,10 @@ def zero_conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 class DenseLayer(nn.Module):
-    """Parameters of conv1x1, ReLU, conv3x3, ReLU; computed by :func:`~hybridflow.models.layers.dense_buffer.dense_layers`."""
+    """Parameters of conv1x1, ReLU, conv3x3, ReLU.
+
+    :func:`~hybridflow.models.layers.dense_buffer.dense_layers` computes them.
+    """
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
