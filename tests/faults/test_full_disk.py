@@ -283,6 +283,7 @@ def test_the_command_says_it_in_a_sentence(monkeypatch, capsys):
 
 
 @pytest.mark.workflow
+@pytest.mark.slow
 def test_the_workflow_says_it_in_a_sentence_and_goes_on(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     target = "results/micro/baseline/seed0/checkpoint.safetensors"

@@ -72,6 +72,7 @@ def test_a_fresh_clone_pulls_and_trains_nothing(published, finished, tmp_path):
         assert (clone.path / name).read_bytes() == (finished.path / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_an_archive_without_git_can_pull(project):
     shutil.rmtree(project.path / ".git")
     project.run("make", "pull", f"BIN={Path(sys.executable).parent}", "INSTALLED=Makefile")
