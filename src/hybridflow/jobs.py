@@ -23,6 +23,8 @@ LESS_MEMORY = {
     "sample_repeat": "lower sampling.batch_size (same images)",
     "measure_reference": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_calibration": "lower batch_size of the extractor under evaluation.extractors (same result)",
+    "measure_reference_vectors": "lower batch_size of the extractor under evaluation.extractors (same result)",
+    "evaluate_fidelity": "lower evaluation.features (other values of metrics that need features)",
     "measure_samples": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_repeat": "lower batch_size of the extractor under evaluation.extractors (same result)",
 }

@@ -8,8 +8,10 @@ from pictures import IMAGES
 
 from hybridflow.config.metrics import METRICS
 from hybridflow.evaluation.calibration import AS_MANY, AS_THEY_ARE, CORRUPTIONS, add_noise, blur, calibrate
-from hybridflow.evaluation.extractors.base import compute_moments
+from hybridflow.evaluation.extractors.base import compute_features
 from hybridflow.evaluation.metrics.frechet import frechet_distance
+
+METRICS_OF_BOTH_KINDS = [METRICS["fd_cifar"], METRICS["recall_cifar"]]
 
 
 def test_noise_has_its_deviation_and_its_seed() -> None:
@@ -34,15 +36,18 @@ def pixels(images: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_rows_are_what_they_name() -> None:
-    train = compute_moments(IMAGES, pixels, 16, "cpu", "test")
+    train = compute_features(IMAGES, pixels, 16, "cpu", "test", 64)
     few, many = (
-        calibrate([METRICS["fd_cifar"]], IMAGES, count, train, pixels, 16, torch.device("cpu")) for count in (20, 64)
+        calibrate(METRICS_OF_BOTH_KINDS, IMAGES, count, train, pixels, 16, torch.device("cpu"), 64)
+        for count in (20, 64)
     )
     assert [row["images"] for row in few] == [AS_THEY_ARE, AS_MANY, *CORRUPTIONS]
     assert [row["images"] for row in many] == [AS_THEY_ARE, *CORRUPTIONS]
     unchanged, fewer, noise, averaged = (row["fd_cifar"] for row in few)
     assert unchanged == pytest.approx(0, abs=1e-6)
-    assert fewer == frechet_distance(compute_moments(IMAGES[:20], pixels, 16, "cpu", "test"), train) > 1
+    first = compute_features(IMAGES[:20], pixels, 16, "cpu", "test")
+    assert fewer == frechet_distance(first.moments, train.moments) > 1
     assert averaged < 1  # the mean of a quarter survives the averaging
     assert noise > averaged  # clamping moves dark and bright images
     assert [row["count"] for row in few] == [64, 20, 64, 64]
+    assert [row["recall_cifar"] for row in few[:2]] == [1, 1], "they are among the reference images"

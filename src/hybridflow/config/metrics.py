@@ -21,7 +21,8 @@ class Metric:
         reference: the split of the dataset that generated images are compared with.
         target: ``"package.module:function"`` or the function itself, called with (generated, reference), each what
             ``needs`` says.
-        needs: ``moments``, or ``features`` (of the first images of a set).
+        needs: ``moments`` of all images (:class:`~hybridflow.evaluation.metrics.frechet.Moments`), or ``features`` of
+            the first ones, too (:class:`~hybridflow.evaluation.metrics.features.Features`).
         version: raise it when a change of the code changes the numbers; a table refuses to mix versions.
         digits: behind the decimal point.
         better: which direction is better.
@@ -49,12 +50,56 @@ class Metric:
         return getattr(import_module(module), name)
 
 
-FRECHET = "hybridflow.evaluation.metrics.frechet:frechet_distance"
+METRICS_PACKAGE = "hybridflow.evaluation.metrics"
+FRECHET = f"{METRICS_PACKAGE}.frechet:frechet_distance"
+
+
+def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]:
+    """Every metric on stored features, in those of one extractor; for your own extractor, too.
+
+    Args:
+        extractor: a name of :data:`~hybridflow.config.evaluation.EXTRACTORS`.
+        suffix: of the metrics' names.
+        features: how a reader knows these features.
+    """
+
+    def metric(name: str, heading: str, target: str, summary: str, **other: Any) -> Metric:
+        return Metric(
+            f"{name}_{suffix}",
+            f"{heading} ({features})",
+            extractor,
+            f"{METRICS_PACKAGE}.{target}",
+            f"{summary}, in {features} features",
+            needs="features",
+            **{"digits": 3, "better": "higher"} | other,
+        )
+
+    return (
+        metric("kid", "KID", "kernel:kernel_distance", "kernel distance, unbiased", digits=4, better="lower"),
+        metric("fd_infinity", "FD∞", "extrapolation:frechet_infinity", FD_INFINITY, in_table=False, better="lower"),
+        metric("precision", "Precision", "neighbours:precision", "share of samples among real images (k = 3)"),
+        metric("recall", "Recall", "neighbours:recall", "share of real images among samples (k = 3)"),
+        metric("density", "Density", "neighbours:density", "real balls a sample is in, per k = 5", in_table=False),
+        metric("coverage", "Coverage", "neighbours:coverage", "share of real balls with a sample in them (k = 5)"),
+        metric("authpct", "AuthPct", "neighbours:authenticity", AUTHENTICITY, digits=1, in_table=False),
+    )
+
+
+FD_INFINITY = "Frechet distance extrapolated to infinitely many samples"
+AUTHENTICITY = "percentage of samples that are no closer to a training image than other training images are"
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("fid", "FID", "inception", FRECHET, "Frechet inception distance to the training images", digits=1),
+        Metric(
+            "fd_imagenet",
+            "FD-ImageNet",
+            "efficientnet_lite0",
+            FRECHET,
+            "Frechet distance to the training images in the features of EfficientNet-Lite0; not FID",
+            digits=1,
+        ),
         Metric(
             "fd_cifar",
             "FD-CIFAR",
@@ -73,6 +118,9 @@ METRICS: dict[str, Metric] = {
             digits=3,
             in_table=False,
         ),
+        *metrics_of("inception", "inception", "Inception"),
+        *metrics_of("efficientnet_lite0", "imagenet", "ImageNet"),
+        *metrics_of("cifar_classifier", "cifar", "CIFAR"),
     )
 }
 """Metrics by name."""

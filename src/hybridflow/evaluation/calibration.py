@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hybridflow.config.metrics import Metric
-from hybridflow.evaluation.extractors.base import Extractor, compute_moments
-from hybridflow.evaluation.metrics.frechet import Moments
+from hybridflow.evaluation.extractors.base import Extractor, compute_features
+from hybridflow.evaluation.metrics.features import Features, evaluate
 from hybridflow.runtime.seeding import derive_seed
 
 NOISE = 25  # standard deviation, in levels
@@ -64,10 +64,11 @@ def calibrate(
     metrics: Sequence[Metric],
     images: np.ndarray,
     count: int,
-    train: Moments,
+    train: Features,
     extractor: Extractor,
     batch_size: int,
     device: torch.device,
+    keep: int = 0,
 ) -> list[dict[str, Any]]:
     """Metrics against the training images: of test images, of as many as a set of samples has, of corrupted ones.
 
@@ -75,19 +76,20 @@ def calibrate(
     value of as many test images.
 
     Args:
-        metrics: of one extractor, each computed from moments and compared with the training split.
+        metrics: of one extractor, each compared with the training split.
         images: test split, (N, 3, H, W) uint8.
         count: images of a set of samples.
-        train: moments of the training images' features.
+        train: the training images' features.
+        keep: feature vectors of a set, of metrics that need them.
 
     Returns:
         One row a kind of images: ``images`` (a description), ``count``, ``reference_count``, and each metric's value.
     """
 
     def row(name: str, chosen: np.ndarray, see: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-        moments = compute_moments(chosen, see, batch_size, device, f"calibration, {name}")
-        values = {metric.name: float(metric.load()(moments, train)) for metric in metrics}
-        return {"images": name, "count": len(chosen), "reference_count": train.count, **values}
+        features = compute_features(chosen, see, batch_size, device, f"calibration, {name}", keep)
+        values = {metric.name: evaluate(metric, features, train) for metric in metrics}
+        return {"images": name, "count": len(chosen), "reference_count": train.moments.count, **values}
 
     rows = [row(AS_THEY_ARE, images, extractor)]
     if count < len(images):

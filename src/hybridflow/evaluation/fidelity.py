@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hybridflow.config.metrics import METRICS
+from hybridflow.evaluation.metrics.features import NO_VECTORS, Features, evaluate, load_vectors
 from hybridflow.evaluation.metrics.frechet import Moments, load_moments
 from hybridflow.io.records import read_record
 from hybridflow.runtime.errors import UserError
@@ -21,6 +22,10 @@ class Measured:
     path: Path
     moments: Moments
     record: dict[str, Any]
+
+    def features(self, vectors: bool) -> Features:
+        """The statistics, with the vectors beside them if they are needed."""
+        return Features(self.moments, load_vectors(self.path.with_suffix(".npy"))[0] if vectors else NO_VECTORS)
 
     @classmethod
     def read(cls, path: str | Path) -> Measured:
@@ -36,8 +41,9 @@ def measure_fidelity(
     metrics: Sequence[str],
     samples: Sequence[str | Path],
     features: Sequence[dict[str, str | Path]],
-    references: dict[tuple[str, str], str | Path],
-    extractors: dict[str, dict[str, Any]],
+    references: Mapping[tuple[str, str], str | Path],
+    extractors: Mapping[str, dict[str, Any]],
+    reference_vectors: Mapping[tuple[str, str], str | Path],
 ) -> dict[str, Any]:
     """The content of ``fidelity.json``.
 
@@ -50,6 +56,8 @@ def measure_fidelity(
         features: for every set, feature statistics by extractor.
         references: feature statistics of the dataset by (extractor, split).
         extractors: what is worth knowing of each network.
+        reference_vectors: feature vectors of the dataset by (extractor, split), for metrics that need them. Those of
+            samples are beside their statistics.
 
     Raises:
         UserError: samples of another checkpoint or set, or features of other weights.
@@ -60,13 +68,27 @@ def measure_fidelity(
         for number, files in enumerate(features)
     ]
     dataset = {key: Measured.read(path) for key, path in references.items()}
-    _same_weights([*(measured for one in sets for measured in one.values()), *dataset.values()])
+    vectors = {key: load_vectors(path) for key, path in reference_vectors.items()}
+    described = [(measured.path, measured.record) for one in [*sets, dataset] for measured in one.values()]
+    _same_weights(described + [(reference_vectors[key], record) for key, (_, record) in vectors.items()])
+    with_vectors = {extractor for extractor, _ in vectors}
+    generated = [
+        {name: measured.features(vectors=name in with_vectors) for name, measured in one.items()} for one in sets
+    ]
+    reference_features = {
+        key: Features(measured.moments, vectors[key][0] if key in vectors else NO_VECTORS)
+        for key, measured in dataset.items()
+    }
+    counts = {split: len(found) for (_, split), (found, _) in vectors.items()}
+    if counts:
+        counts |= {"samples": min(len(generated[0][extractor].vectors) for extractor in with_vectors)}
     result: dict[str, Any] = {
         "checkpoint": records[0]["checkpoint"],
         "sampling": records[0]["sampling"],
         "images": records[0]["sampling"]["images"],
         "sets": len(sets),
         "reference_images": {split: measured.moments.count for (_, split), measured in dataset.items()},
+        "feature_images": counts,
         "weights_sha256": {name: measured.record["weights_sha256"] for name, measured in sets[0].items()},
         "dimensions": {name: len(measured.moments.mean) for name, measured in sets[0].items()},
         "extractors": extractors,
@@ -74,16 +96,16 @@ def measure_fidelity(
     }
     for name in metrics:
         metric = METRICS[name]
-        reference = dataset[metric.extractor, metric.reference].moments
-        values = [float(metric.load()(one[metric.extractor].moments, reference)) for one in sets]
+        reference = reference_features[metric.extractor, metric.reference]
+        values = [evaluate(metric, features[metric.extractor], reference) for features in generated]
         result["metrics"][name] = {
             "value": statistics.fmean(values),
             "sd": statistics.stdev(values) if len(values) > 1 else None,
             "values": values,
             "version": metric.version,
         }
-    counts = [measured.record["class_counts"] for one in sets for measured in one.values() if _counted(measured)]
-    return result | {"class_counts": counts or None}
+    classes = [measured.record["class_counts"] for one in sets for measured in one.values() if _counted(measured)]
+    return result | {"class_counts": classes or None}
 
 
 def _counted(measured: Measured) -> bool:
@@ -107,12 +129,11 @@ def _of_this_set(measured: Measured, records: Sequence[dict[str, Any]], number: 
     return measured
 
 
-def _same_weights(everything: Sequence[Measured]) -> None:
-    weights: dict[str, Measured] = {}
-    for measured in everything:
-        first = weights.setdefault(measured.record["extractor"], measured)
-        if first.record["weights_sha256"] != measured.record["weights_sha256"]:
+def _same_weights(everything: Sequence[tuple[str | Path, dict[str, Any]]]) -> None:
+    first: dict[str, tuple[str | Path, dict[str, Any]]] = {}
+    for path, record in everything:
+        other, known = first.setdefault(record["extractor"], (path, record))
+        if known["weights_sha256"] != record["weights_sha256"]:
             raise UserError(
-                f"{first.path} and {measured.path} hold features of different weights; delete both and run the "
-                "workflow again."
+                f"{other} and {path} hold features of different weights; delete both and run the workflow again."
             )

@@ -69,6 +69,10 @@ class RunFolder:
         """What a set's features amount to."""
         return f"{self.samples_folder(repeat)}/features/{extractor}.npz"
 
+    def vectors(self, extractor: str, repeat: int | str = 0) -> str:
+        """The features of a set's first images."""
+        return f"{self.samples_folder(repeat)}/features/{extractor}.npy"
+
     def features_record(self, extractor: str, repeat: int | str = 0) -> str:
         """What the features were computed from."""
         return f"{self.samples_folder(repeat)}/features/{extractor}.json"

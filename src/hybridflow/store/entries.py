@@ -19,7 +19,7 @@ import yaml
 
 from hybridflow.config.experiment import Settings
 from hybridflow.io.locks import exclusive_lock
-from hybridflow.store.keys import moments_key, training_key
+from hybridflow.store.keys import moments_key, training_key, vectors_key
 
 ROOT = Path(os.environ.get("HYBRIDFLOW_STORE", "store"))
 
@@ -107,6 +107,13 @@ def moments_entry(settings: Settings, extractor: str, split: str, dataset_hash: 
     return Entry(f"moments-{extractor}-{split}", moments_key(identity, split, dataset_hash), (".npz",), root)
 
 
+def vectors_entry(settings: Settings, extractor: str, split: str, dataset_hash: str, root: Path = ROOT) -> Entry:
+    """Feature vectors of the first images of one split of the dataset."""
+    identity = settings.evaluation.extractors[extractor].identity(dataset_hash)
+    key = vectors_key(identity, split, dataset_hash, settings.evaluation.features)
+    return Entry(f"features-{extractor}-{split}", key, (".npy",), root)
+
+
 def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Iterator[Entry]:
     """Every entry the configured experiment needs."""
     for name, seed in settings.models:
@@ -116,6 +123,8 @@ def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -
             yield extractor_entry(settings, extractor, dataset_hash, root)
     for extractor, split in settings.evaluation.references:
         yield moments_entry(settings, extractor, split, dataset_hash, root)
+    for extractor, split in settings.evaluation.feature_references:
+        yield vectors_entry(settings, extractor, split, dataset_hash, root)
 
 
 def status_lines(entries: list[Entry]) -> list[str]:

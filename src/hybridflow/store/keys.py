@@ -46,3 +46,8 @@ def moments_key(extractor: str, split: str, dataset_hash: str) -> str:
         extractor: identity of the network and its weights.
     """
     return short_key({"version": MOMENTS_VERSION, "extractor": extractor, "split": split, "dataset": dataset_hash})
+
+
+def vectors_key(extractor: str, split: str, dataset_hash: str, images: int) -> str:
+    """Key of the feature vectors of the first ``images`` images of one split of the dataset."""
+    return short_key({"moments": moments_key(extractor, split, dataset_hash), "images": images})

@@ -3,7 +3,7 @@ import pytest
 import torch
 from toy_classifier import TINY, equal, toy, train_toy
 
-from hybridflow.evaluation.extractors.base import compute_moments
+from hybridflow.evaluation.extractors.base import compute_features
 from hybridflow.evaluation.extractors.cifar_classifier import (
     ClassifierExtractor,
     read_classifier,
@@ -50,7 +50,7 @@ def test_extractor(trained):
     assert extractor.dimensions == 32
     assert (features.shape, features.dtype, features.requires_grad) == ((10, 32), torch.float32, False)
     torch.testing.assert_close(extractor(images[3:4]), features[3:4])  # evaluation mode: no image sees another
-    assert compute_moments(images.numpy(), extractor, 4, "cpu", "features").mean.shape == (32,)
+    assert compute_features(images.numpy(), extractor, 4, "cpu", "features").moments.mean.shape == (32,)
 
 
 def test_classes_are_counted_beside_the_features(trained):
@@ -58,7 +58,7 @@ def test_classes_are_counted_beside_the_features(trained):
     model.load_state_dict(trained[0])
     extractor = ClassifierExtractor(model, "cpu")
     images, _ = toy(5, 50)
-    moments = compute_moments(images, extractor, 20, "cpu", "features")
+    moments = compute_features(images, extractor, 20, "cpu", "features").moments
     assert moments.count == 50
     expected = np.bincount(model(torch.from_numpy(images)).argmax(1), minlength=10)
     assert extractor.tallies() == {"class_counts": expected.tolist()}

@@ -14,7 +14,7 @@ from standin import write_random_inception
 
 from hybridflow.config.evaluation import InceptionSettings
 from hybridflow.evaluation.extractors import inception
-from hybridflow.evaluation.extractors.base import compute_moments
+from hybridflow.evaluation.extractors.base import compute_features
 from hybridflow.evaluation.metrics.frechet import frechet_distance
 from hybridflow.runtime.errors import UserError
 
@@ -77,7 +77,7 @@ def test_distance_equals_pytorch_fids_command_line(tmp_path, torch_home, weights
     )
     theirs = float(done.stdout.split("FID:")[1])
     extractor = inception.load_inception(weights, "cpu", dimensions=64)
-    moments = [compute_moments(images, extractor, 16, "cpu", "features") for images in (a, b)]
+    moments = [compute_features(images, extractor, 16, "cpu", "features").moments for images in (a, b)]
     assert [m.count for m in moments] == [24, 20]
     assert theirs > 0.1
     assert frechet_distance(*moments) == pytest.approx(theirs, rel=1e-5)
@@ -148,26 +148,3 @@ def test_a_truncated_file_is_named(tmp_path, weights):
         path.write_bytes(whole.read(1_000_000))
     with pytest.raises(UserError, match=r"cut\.pth does not hold the weights"):
         inception.load_inception(path, "cpu")
-
-
-class Constant:
-    name, dimensions = "mean", 3
-
-    def __call__(self, images):
-        return images.float().mean((2, 3))
-
-
-def test_compute_moments_covers_every_image_of_a_memory_map(tmp_path):
-    np.save(tmp_path / "images.npy", pictures(3, 23))
-    images = np.load(tmp_path / "images.npy", mmap_mode="r")
-    moments = compute_moments(images, Constant(), 5, "cpu", "features")
-    expected = images.astype(np.float64).mean((2, 3))
-    assert moments.count == 23
-    np.testing.assert_allclose(moments.mean, expected.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(moments.covariance, np.cov(expected, rowvar=False), rtol=1e-4)
-
-
-@pytest.mark.parametrize("images", [np.zeros((4, 3, 8, 8), np.float32), np.zeros((4, 8, 8, 3), np.uint8)])
-def test_compute_moments_refuses_other_arrays(images):
-    with pytest.raises(ValueError, match=r"images must be uint8 \(N, 3, H, W\)"):
-        compute_moments(images, Constant(), 2, "cpu", "features")

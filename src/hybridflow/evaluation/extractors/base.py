@@ -1,4 +1,4 @@
-"""The contract of a feature extractor, and the moments of features in one pass."""
+"""The contract of a feature extractor, and features of many images in one pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from hybridflow.config.evaluation import EXTRACTORS
 from hybridflow.config.experiment import Settings
-from hybridflow.evaluation.metrics.frechet import MomentAccumulator, Moments
+from hybridflow.evaluation.metrics.features import Features
+from hybridflow.evaluation.metrics.frechet import MomentAccumulator
 from hybridflow.runtime.progress import Progress
 
 
@@ -77,26 +78,34 @@ def extractor_class(name: str) -> type[Extractor]:
     return EXTRACTORS[name].load()
 
 
-def compute_moments(
-    images: np.ndarray, extractor: Callable[[Tensor], Tensor], batch_size: int, device: torch.device | str, label: str
-) -> Moments:
-    """Moments of the features of every image, float64.
+def compute_features(
+    images: np.ndarray,
+    extractor: Callable[[Tensor], Tensor],
+    batch_size: int,
+    device: torch.device | str,
+    label: str,
+    keep: int = 0,
+) -> Features:
+    """Features of images: moments of all, float64, and the vectors of the first ones, float16.
 
     Args:
         images: (N, 3, H, W) uint8, may be memory-mapped: one batch is read at a time.
         extractor: an :class:`Extractor` on ``device``, or any function of such a kind.
         batch_size: images per call of the network.
         label: in front of the progress lines.
+        keep: how many vectors to keep, if there are so many.
 
     Raises:
         ValueError: ``images`` has another shape or dtype, or fewer than two images.
     """
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 (N, 3, H, W), got {images.dtype} {images.shape}")
-    accumulator = MomentAccumulator()
+    accumulator, kept = MomentAccumulator(), []
     with Progress(len(images), label, " images", shared=True) as progress:
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(np.array(images[start : start + batch_size]))  # a copy: the map is read-only
-            accumulator.update(extractor(batch.to(device)).cpu().numpy())
+            vectors = extractor(batch.to(device)).cpu().numpy()
+            accumulator.update(vectors)
+            kept.append(vectors[: max(keep - start, 0)].astype(np.float16))
             progress.update(len(batch))
-    return accumulator.moments()
+    return Features(accumulator.moments(), np.concatenate(kept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,12 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(float(distance), 0.0)
 
 
-def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any]) -> None:
+def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any], beside: Sequence[Path] = ()) -> None:
     """Writes moments to an .npz file, atomically, and then its record.
 
     Args:
         settings: what the numbers are (extractor, split, ...); the record's values.
+        beside: finished files that the record speaks for, too.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
         np.savez(
@@ -130,7 +132,7 @@ def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any]) -
             covariance=moments.covariance,
             count=np.int64(moments.count),
         )
-    write_record(record_of(path), settings, [path])
+    write_record(record_of(path), settings, [path, *beside])
 
 
 def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:

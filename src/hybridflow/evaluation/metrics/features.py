@@ -1,0 +1,67 @@
+"""Features of a set of images as metrics see them: moments of all, vectors of the first ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridflow.config.metrics import Metric
+from hybridflow.evaluation.metrics.frechet import Moments
+from hybridflow.io.files import atomic_path
+from hybridflow.io.records import read_record, record_of
+from hybridflow.io.repair import repair_hint
+from hybridflow.runtime.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of a set of images.
+
+    Attributes:
+        moments: of all images.
+        vectors: (n, D) float16, of the first n images; n = 0 where no metric needs them.
+    """
+
+    moments: Moments
+    vectors: np.ndarray
+
+
+NO_VECTORS = np.empty((0, 0), np.float16)
+
+
+def evaluate(metric: Metric, generated: Features, reference: Features) -> float:
+    """The value of a metric, from what it needs."""
+    if metric.needs == "moments":
+        return float(metric.load()(generated.moments, reference.moments))
+    return float(metric.load()(generated, reference))
+
+
+def write_vectors(path: Path, vectors: np.ndarray) -> None:
+    """Writes feature vectors, atomically; their record follows.
+
+    Raises:
+        ValueError: a value is beyond what float16 holds.
+    """
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"features of {path} are beyond 65504, which float16 cannot hold")
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.save(handle, vectors.astype(np.float16, copy=False))
+
+
+def load_vectors(path: str | Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Reads feature vectors, (n, D) float16, and the record that speaks for them.
+
+    Raises:
+        UserError: file or record is missing, damaged or exchanged.
+    """
+    record = read_record(record_of(path), [Path(path).name])
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except ValueError:
+        vectors = None
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype != np.float16:
+        raise UserError(f"{path} is not a file of feature vectors; {repair_hint(path)}.")
+    return vectors, record

@@ -1,0 +1,33 @@
+"""KID against its formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridflow.evaluation.metrics.features import NO_VECTORS, Features
+from hybridflow.evaluation.metrics.frechet import Moments
+from hybridflow.evaluation.metrics.kernel import kernel_distance
+
+NO_MOMENTS = Moments(np.zeros(4), np.eye(4), 2)
+
+
+def draw(seed: int, count: int, shift: float = 0.0) -> Features:
+    vectors = np.random.default_rng(seed).normal(shift, 1, (count, 4)).astype(np.float16)
+    assert vectors.shape != NO_VECTORS.shape
+    return Features(NO_MOMENTS, vectors)
+
+
+def test_formula() -> None:
+    a, b = draw(0, 60), draw(1, 60, 0.5)  # fewer than a subset: all subsets are the whole sets
+    x, y = a.vectors.astype(float), b.vectors.astype(float)
+    xx, yy, xy = ((p @ q.T / 4 + 1) ** 3 for p, q in ((x, x), (y, y), (x, y)))
+    expected = (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (60 * 59) - 2 * xy.mean()
+    assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_it_is_unbiased() -> None:
+    real = draw(0, 2000)
+    values = [kernel_distance(draw(seed, 100), real) for seed in range(1, 7)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values)) + 0.02
+    assert kernel_distance(draw(9, 100, 1.0), real) > 1
