@@ -28,7 +28,7 @@ def listing() -> Iterator[str]:
 
 def _rows(entries: Iterator[tuple[str, str]]) -> Iterator[str]:
     for name, text in entries:
-        yield f"  {name:<18}{text}"
+        yield f"  {name:<24}{text}"
 
 
 def _parameters(entry: Registered) -> int:
