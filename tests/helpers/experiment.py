@@ -67,6 +67,7 @@ class Experiment:
             "sets": sampling.repeats if metrics else 1,
             "sampling": sampling.identity(),
             "reference_images": {"train": 64, "test": 60},
+            "feature_images": {"train": 20, "samples": 10},
             "weights_sha256": dict.fromkeys(extractors, "ab" * 32),
             "extractors": {part: {"accuracy": {"test": 0.912}} for part in extractors if part == "cifar_classifier"},
             "metrics": metrics,

@@ -79,16 +79,16 @@ def measure_fidelity(
         key: Features(measured.moments, vectors[key][0] if key in vectors else NO_VECTORS)
         for key, measured in dataset.items()
     }
-    counts = {split: len(found) for (_, split), (found, _) in vectors.items()}
-    if counts:
-        counts |= {"samples": min(len(generated[0][extractor].vectors) for extractor in with_vectors)}
+    feature_images = {split: len(found) for (_, split), (found, _) in vectors.items()}
+    if vectors:
+        feature_images["samples"] = min(len(generated[0][extractor].vectors) for extractor in with_vectors)
     result: dict[str, Any] = {
         "checkpoint": records[0]["checkpoint"],
         "sampling": records[0]["sampling"],
         "images": records[0]["sampling"]["images"],
         "sets": len(sets),
         "reference_images": {split: measured.moments.count for (_, split), measured in dataset.items()},
-        "feature_images": counts,
+        **({"feature_images": feature_images} if vectors else {}),
         "weights_sha256": {name: measured.record["weights_sha256"] for name, measured in sets[0].items()},
         "dimensions": {name: len(measured.moments.mean) for name, measured in sets[0].items()},
         "extractors": extractors,

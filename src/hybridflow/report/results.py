@@ -148,7 +148,8 @@ def likelihood_protocol(record: Mapping[str, Any], path: str | Path) -> dict[str
 def fidelity_protocol(record: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     """The same for a ``fidelity.json``; ``metrics`` holds the version of each."""
     versions = {name: entry["version"] for name, entry in _chosen(record, ("metrics",), path)["metrics"].items()}
-    return _chosen(record, FIDELITY_PROTOCOL, path) | {"metrics": versions}
+    images = {"feature_images": record.get("feature_images", {})}  # of metrics on feature vectors, if there are any
+    return _chosen(record, FIDELITY_PROTOCOL, path) | images | {"metrics": versions}
 
 
 def differences(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

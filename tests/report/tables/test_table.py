@@ -51,6 +51,14 @@ def test_one_row_a_variant_with_means_and_deviations_over_seeds(make_experiment:
     assert "± 0.071 | 43.000 ± 1.414 | 3.35 | 41.5 |" in markdown
 
 
+def test_metrics_on_feature_vectors_name_their_numbers_of_images(make_experiment: Callable[..., Experiment]) -> None:
+    experiment = make_experiment(evaluation={"metrics": ["fd_cifar", "coverage_cifar"]})
+    table, markdown, _ = write(experiment)
+    assert list(table.coverage_cifar) == [140, 141, 142]
+    assert "10 generated images against 20 training images" in markdown
+    assert "40 generated images against 64 training images" in markdown
+
+
 def test_one_seed_has_no_deviation(experiment: Experiment) -> None:
     table, markdown, latex = write(experiment)
     assert table[["bpd_sd", "fd_cifar_sd"]].isna().all(axis=None)

@@ -43,9 +43,12 @@ def _describe_metric(metric: Metric, results: Results) -> list[str]:
             "not the file that defines FID. The number is in every fidelity.json."
         ]
     sets = f"{protocol['sets']} sets of " if protocol["sets"] > 1 else ""
-    against = f"{protocol['reference_images'][metric.reference]:,} {_split(metric)} images"
+    counts = {"samples": protocol["images"]} | protocol["reference_images"]
+    if metric.needs == "features":
+        counts = protocol["feature_images"]
+    against = f"{counts[metric.reference]:,} {_split(metric)} images"
     notes = [
-        f"{name}: {metric.summary}{describe_extractor(results, metric.extractor)}. {sets}{protocol['images']:,} "
+        f"{name}: {metric.summary}{describe_extractor(results, metric.extractor)}. {sets}{counts['samples']:,} "
         f"generated images against {against}: compare it only with values of the same features and as many images."
     ]
     evaluation = results.settings.evaluation
