@@ -162,7 +162,7 @@ class EvaluationSettings(Section):
         ("fid", "fd_cifar", "fd_cifar_test"),
         description="what compares samples with the dataset's images; `hybridflow list` prints them all",
     )
-    features: Annotated[Int, Field(ge=2)] = Field(
+    features: Annotated[Int, Field(ge=10)] = Field(
         10_000, description="images of every set, the first ones, whose features are kept for further metrics"
     )
     extractors: dict[str, SerializeAsAny[ExtractorSettings]] = Field(
