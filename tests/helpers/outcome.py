@@ -40,8 +40,8 @@ def _content(path: Path) -> bytes:
     if path.suffix == ".jsonl":
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return json.dumps([{k: v for k, v in row.items() if k not in WALL} for row in rows]).encode()
-    if path.name == "details.md":  # its section on costs holds times
-        return path.read_text(encoding="utf-8").partition("## Costs of training")[0].encode()
+    if path.name in ("details.md", "details.html"):  # its section on costs holds times
+        return path.read_text(encoding="utf-8").partition("Costs of training")[0].encode()
     if path.suffix == ".json" and (path.name == "checkpoint.json" or path.with_suffix(".jsonl").exists()):
         values = json.loads(path.read_text(encoding="utf-8"))  # the record has the hash of the history, and so of times
         return json.dumps({k: v for k, v in values.items() if k not in ("files", "record_sha256")}).encode()

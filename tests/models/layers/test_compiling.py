@@ -55,7 +55,7 @@ def backward(flow: DenseFlow) -> dict[str, torch.Tensor]:
     return {"loss": loss.detach()} | {name: parameter.grad for name, parameter in flow.named_parameters()}
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_gradients_and_statistics_are_those_of_the_networks_as_they_are(checkpointing: bool) -> None:
     flow, compiled = randomised_flow(), randomised_flow()
     backend = CompileCounterWithBackend("aot_eager")
