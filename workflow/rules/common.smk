@@ -112,15 +112,21 @@ def reference_features(wildcards):
     return [f"{path}{suffix}" for path in references for suffix in (".npz", ".json")]
 
 
+def vectors_of(references):
+    """Feature vectors of the dataset's images, and their records, for (extractor, split)."""
+    paths = [f"{RESULTS}/reference/{name}-{split}-features" for name, split in references]
+    return [f"{path}{suffix}" for path in paths for suffix in (".npy", ".json")]
+
+
 def reference_vectors(wildcards):
-    """Feature vectors of the dataset's images that metrics need, and their records."""
-    references = [f"{RESULTS}/reference/{name}-{split}" for name, split in SETTINGS.evaluation.feature_references]
-    return [f"{path}-features{suffix}" for path in references for suffix in (".npy", ".json")]
+    """Those that metrics need."""
+    return vectors_of(SETTINGS.evaluation.feature_references)
 
 
 def train_vectors(wildcards):
     """Those of an extractor's training images."""
-    return [path for path in reference_vectors(wildcards) if f"/{wildcards.extractor}-train-" in path]
+    needed = SETTINGS.evaluation.feature_references
+    return vectors_of([reference for reference in needed if reference == (wildcards.extractor, "train")])
 
 
 def variant_gpus(wildcards):
