@@ -42,7 +42,7 @@ class Group:
         for process in self.processes:
             process.start()
 
-    def join(self, seconds: float = 60) -> list[int | None]:
+    def join(self, seconds: float = 300) -> list[int | None]:
         """Waits for all; returns their exit codes, None for one that still runs."""
         deadline = time.monotonic() + seconds
         for process in self.processes:
