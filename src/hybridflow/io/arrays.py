@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from hybridflow.io.files import sync_folder, writing
+from hybridflow.io.files import remove_partial, sync_folder, writing
 from hybridflow.io.records import read_record, write_record
 from hybridflow.runtime.errors import UserError
 
@@ -120,6 +120,7 @@ class ResumableArray:
         self.done, self.hasher = 0, hashlib.sha256()
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_partial(self.record)  # of a process that was killed while it wrote it
             if not self._continue():
                 self._start()
 
