@@ -55,7 +55,7 @@ test: $(INSTALLED)
 	$(PYTEST) -m "not slow"
 
 test-slow: $(INSTALLED)
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(SELECT)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
