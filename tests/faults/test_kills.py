@@ -55,7 +55,7 @@ def test_a_run_that_is_killed_in_every_job_ends_in_the_same_bytes(runs: Runs, tm
         campaign = Campaign(killed, arguments, runs, seed=1)
         campaign.run((*MOMENTS, IN_A_WRITE, AFTER_A_WRITE))
     print(*campaign.kills, sep="\n")
-    assert len(campaign.kills) >= len(MOMENTS) // 2, campaign.kills  # on a fast machine short jobs end before
+    assert len(campaign.kills) >= len(MOMENTS) - 3, campaign.kills  # a short job may end before it is struck
     assert differences(outcome(killed.path), outcome(undisturbed.path)) == []
     command = [sys.executable, "-m", "snakemake", *arguments, "-n"]
     assert "Nothing to be done" in killed.run(*command).stdout
