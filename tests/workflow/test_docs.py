@@ -119,12 +119,10 @@ def test_its_commands_take_these_arguments(words: list[str], capsys: pytest.Capt
     assert options <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
 
 
-def test_the_files_it_names_exist() -> None:
-    named = {word for word in re.findall(r"[\w./-]+", " ".join(blocks("sh"))) if "/" in word and "." in word}
-    kept = {name for name in named if name.startswith(("presets/", "tests/", "workflow/", "profiles/"))}
-    assert kept
-    for name in kept:
-        assert (ROOT / name).exists(), name
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_it_names_exist(page: Path) -> None:
+    named = re.findall(r"(?:presets|tests|workflow|profiles|src)/[\w./-]*\w", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_parameters_it_counts() -> None:
