@@ -77,7 +77,8 @@ class Experiment:
         write_record(files.samples_record(), files_key)
 
     def calibrate(self, extractor: str = "cifar_classifier") -> None:
-        names = [name for name in self.settings.evaluation.metrics if METRICS[name].extractor == extractor]
+        chosen = [METRICS[name] for name in self.settings.evaluation.metrics]
+        names = [one.name for one in chosen if (one.extractor, one.reference) == (extractor, "train")]
         rows = [
             {"images": images, "count": count, "reference_count": 64, **dict.fromkeys(names, value)}
             for images, count, value in (("test images", 60, 0.5), ("as many as a set of samples", 40, 1.25))

@@ -30,7 +30,7 @@ with workflow_job(snakemake) as settings:
             features = compute_features(images, extractor, batch_size, device, label, keep)
         return features, extractor.tallies() | {"revision": code_revision()}
 
-    if snakemake.rule == "measure_samples" or snakemake.rule == "measure_repeat":
+    if "samples_record" in snakemake.input.keys():  # noqa: SIM118 (not the names of files)
         samples = read_record(snakemake.input.samples_record)
         description |= {part: samples[part] for part in ("checkpoint", "sampling", "repeat") if part in samples}
         description |= {"samples_sha256": samples["files"]["samples.npy"]}
@@ -40,7 +40,7 @@ with workflow_job(snakemake) as settings:
         write_vectors(Path(snakemake.output.vectors), features.vectors)
         save_moments(snakemake.output.moments, features.moments, description | more, [Path(snakemake.output.vectors)])
     else:
-        vectors = snakemake.rule == "measure_reference_vectors"
+        vectors = "vectors" in snakemake.output.keys()  # noqa: SIM118
         make_entry = vectors_entry if vectors else moments_entry
         entry = make_entry(settings, name, wildcards.split, snakemake.params.dataset)
         description |= {"key": entry.key, "split": wildcards.split, "dataset": snakemake.params.dataset}

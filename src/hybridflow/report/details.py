@@ -120,7 +120,7 @@ def _class_section(classes: pd.DataFrame, results: Results) -> list[str]:
 def _calibration_section(name: str, results: Results) -> list[str]:
     """The metric of images whose quality is known; nothing if it was not measured, or is no column of the table."""
     metric = METRICS[name]
-    calibration = results.calibrations.get(metric.extractor) if metric.in_table else None
+    calibration = results.calibration(name) if metric.in_table else []
     if not calibration:
         return []
     split = "training" if metric.reference == "train" else metric.reference

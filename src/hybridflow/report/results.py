@@ -91,6 +91,10 @@ class Results:
         """All of them, in the order of the table."""
         return [model for row in self.rows for model in row.models]
 
+    def calibration(self, metric: str) -> list[dict[str, Any]]:
+        """Values of a metric on images whose quality is known; empty if it was not calibrated."""
+        return [row for row in self.calibrations.get(METRICS[metric].extractor, []) if metric in row]
+
     def has_standin(self, metric: str) -> bool:
         """Whether a metric was measured with Inception weights that do not define FID; its numbers are not FID."""
         extractor = METRICS[metric].extractor

@@ -187,6 +187,16 @@ def test_a_metric_is_one_declaration(
     assert "Toy: a toy (test accuracy 91.2 %). 2 sets of 40 generated images against 64 training images" in markdown
 
 
+def test_a_metric_that_is_not_calibrated_has_no_scale(make_experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Metric("toy", "Toy", "cifar_classifier", abs, "a toy", reference="test")  # calibration is on training images
+    monkeypatch.setitem(METRICS, "toy", toy)
+    experiment = make_experiment(evaluation={"metrics": ["fd_cifar", "toy"]})
+    experiment.calibrate()
+    _, markdown, _ = write(experiment)
+    assert "FD-CIFAR of other images" in markdown
+    assert "Toy of other images" not in markdown
+
+
 def test_a_column_is_one_object(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     toy = Column("steps", "Steps", lambda row: 5.0, "{:.0f}k".format, {"sd": lambda row: 2.0})
     monkeypatch.setattr(columns, "MODEL_COLUMNS", [*columns.MODEL_COLUMNS, toy])
