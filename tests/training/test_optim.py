@@ -41,15 +41,25 @@ def test_moving_average():
     model[0].weight.data.fill_(2.0)
     model[1].running_mean.fill_(10.0)
     model[1].num_batches_tracked.fill_(7)
-    ema.update(model, 0)  # decay 1/10
+    ema.update(0)  # decay 1/10
     assert ema.average[0].weight.item() == pytest.approx(0.1 * 1 + 0.9 * 2)
     assert ema.average[1].running_mean.item() == pytest.approx(9)
     assert ema.average[1].num_batches_tracked == 7
-    ema.update(model, 1000)  # decay 0.4
+    ema.update(1000)  # decay 0.4
     assert ema.average[0].weight.item() == pytest.approx(0.4 * 1.9 + 0.6 * 2)
     assert model[0].weight.item() == 2
     assert not ema.average[0].weight.requires_grad
     assert model[0].weight.requires_grad
+
+
+def test_a_linear_final_phase_ends_at_its_rate():
+    final = {"epochs": 2, "lr": 1e-5, "shape": "linear"}
+    settings = TrainingSettings(batch_size=10, epochs=3, warmup_steps=0, lr_decay=1, final_phase=final)
+    schedule = Schedule(settings, 100)
+    rates = [schedule.learning_rate(step) for step in range(schedule.total_steps)]
+    assert rates[:30] == [1e-3] * 30
+    assert rates[39] == pytest.approx((1e-3 + 1e-5) / 2)
+    assert rates[49] == pytest.approx(1e-5)
 
 
 def test_a_warm_up_of_the_discriminator_comes_before_the_generators_schedule():

@@ -40,10 +40,13 @@ class AugmentationSettings(Section):
 
 
 class FinalPhaseSettings(Section):
-    """Training at one low learning rate after the scheduled epochs."""
+    """Training at a low learning rate, or down to it, after the scheduled epochs."""
 
     epochs: Annotated[Float, Field(ge=0)] = Field(20.0, description="epochs after the others")
-    lr: PositiveFloat = Field(2e-5, description="their learning rate")
+    lr: PositiveFloat = Field(2e-5, description="their learning rate, or where it ends")
+    shape: Annotated[Literal["constant", "linear"], AsBefore("constant")] = Field(
+        "constant", description="constant, or linear: from the last rate of the epochs above down to `lr`"
+    )
 
 
 class TrainingSettings(Section):

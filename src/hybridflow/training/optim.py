@@ -30,7 +30,7 @@ class Schedule:
     """Learning rate as a function of the step.
 
     Linear warm-up, a factor ``lr_decay`` after every epoch, then the final phase at one low rate (the
-    published DenseFlow recipe).
+    published DenseFlow recipe) or in a straight line down to it.
 
     Args:
         settings: the variant's training settings.
@@ -56,17 +56,27 @@ class Schedule:
         return max(1, round(self.settings.epochs * self.steps_per_epoch))
 
     @property
+    def final_steps(self) -> int:
+        return round(self.settings.final_phase.epochs * self.steps_per_epoch)
+
+    @property
     def total_steps(self) -> int:
-        final_steps = round(self.settings.final_phase.epochs * self.steps_per_epoch)
-        return self.discriminator_warmup + self.main_steps + final_steps
+        return self.discriminator_warmup + self.main_steps + self.final_steps
 
     def learning_rate(self, step: int) -> float:
         """The generator's learning rate at ``step`` (0-based); 0 while it waits."""
         step -= self.discriminator_warmup
         if step < 0:
             return 0.0
-        if step >= self.main_steps:
-            return self.settings.final_phase.lr
+        final, steps_in = self.settings.final_phase, step - self.main_steps + 1
+        if steps_in <= 0:
+            return self._main_rate(step)
+        if final.shape == "constant":
+            return final.lr
+        start = self._main_rate(self.main_steps - 1)
+        return start + (final.lr - start) * steps_in / self.final_steps
+
+    def _main_rate(self, step: int) -> float:
         warm_up = min(1.0, (step + 1) / self.settings.warmup_steps) if self.settings.warmup_steps else 1.0
         return self.settings.optimizer.lr * warm_up * self.settings.lr_decay ** (step // self.steps_per_epoch)
 
@@ -88,23 +98,23 @@ class ExponentialMovingAverage:
     (1 + n) / (10 + n) after n updates, so that a short run is not dominated by its start.
 
     Args:
-        model: the model that is trained.
+        model: the model that is trained; its tensors stay where they are.
         decay: in [0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.average = copy.deepcopy(model).requires_grad_(False)
+        # Paired once: to collect the tensors of both models takes ten times as long as to average them.
+        pairs = list(zip(self.average.state_dict().values(), model.state_dict().values(), strict=True))
+        self._floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._others = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update(self, model: nn.Module, updates: int) -> None:
+    def update(self, updates: int) -> None:
         """Args: updates is the number of updates made before this one."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
-        averages, values = [], []
-        for average, value in zip(self.average.state_dict().values(), model.state_dict().values(), strict=True):
-            if average.is_floating_point():
-                averages.append(average)
-                values.append(value)
-            else:
-                average.copy_(value)
+        averages, values = zip(*self._floating, strict=True)
         torch._foreach_lerp_(averages, values, 1 - decay)
+        for average, value in self._others:
+            average.copy_(value)

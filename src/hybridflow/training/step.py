@@ -60,7 +60,7 @@ def training_step(
     if step >= schedule.discriminator_warmup:
         metrics, fake = generator_step(state, x, real, variant, learning_rate, noise, group)
         if state.ema is not None:
-            state.ema.update(generator, step - schedule.discriminator_warmup)
+            state.ema.update(step - schedule.discriminator_warmup)
 
     # Update the discriminator, first with the images above, then with others
     if discriminator is not None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hybridflow.models.layers.batchnorm import BatchNorm2d
 from hybridflow.models.layers.dense import DenseNet, zero_conv1x1
 from hybridflow.models.layers.nystrom import NystromAttention
+from hybridflow.models.layers.pointwise import PointwiseConv
 
 
 class TwoBranchBlock(nn.Module):
@@ -23,7 +24,7 @@ class TwoBranchBlock(nn.Module):
         self.attention = NystromAttention(channels) if attention else None
         branches = 2 * channels if attention else channels
         self.norm = BatchNorm2d(branches) if batch_norm else nn.Identity()
-        self.mix = nn.Conv2d(branches, channels, 1, bias=False)
+        self.mix = PointwiseConv(branches, channels, bias=False)
 
     def forward(self, h: Tensor) -> Tensor:
         out = self.dense(h)
@@ -51,7 +52,7 @@ class CouplingNet(nn.Module):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.input = nn.Conv2d(in_channels, mid_channels, 1)
+        self.input = PointwiseConv(in_channels, mid_channels)
         self.block = TwoBranchBlock(mid_channels, depth, growth, attention=attention, batch_norm=batch_norm)
         self.output = zero_conv1x1(mid_channels, out_channels)
 

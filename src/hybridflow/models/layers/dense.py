@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from hybridflow.models.layers.dense_buffer import dense_layers
+from hybridflow.models.layers.pointwise import PointwiseConv
 
 
-def zero_conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
+def zero_conv1x1(in_channels: int, out_channels: int) -> PointwiseConv:
     """A 1x1 convolution whose output starts at zero: the transform it feeds starts as the identity."""
-    conv = nn.Conv2d(in_channels, out_channels, 1)
+    conv = PointwiseConv(in_channels, out_channels)
     nn.init.zeros_(conv.weight)
     nn.init.zeros_(conv.bias)
     return conv
@@ -41,7 +42,7 @@ class GatedConv1x1(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, 3 * out_channels, 1)
+        self.conv = PointwiseConv(in_channels, 3 * out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         a, b, c = self.conv(x).chunk(3, dim=1)
@@ -73,7 +74,7 @@ class ResidualDenseNet(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, mid_channels: int, depth: int, growth: int) -> None:
         super().__init__()
-        self.input = nn.Conv2d(in_channels, mid_channels, 1)
+        self.input = PointwiseConv(in_channels, mid_channels)
         self.dense = DenseNet(mid_channels, mid_channels, depth, growth)
         self.output = zero_conv1x1(mid_channels, out_channels)
 
