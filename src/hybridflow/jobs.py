@@ -20,13 +20,11 @@ LESS_MEMORY = {
     "prepare_extractor": "use a machine with more memory, or lower train_batch_size of the classifier (another one)",
     "evaluate_likelihood": "lower evaluation.likelihood.batch_size",
     "sample_images": "lower sampling.batch_size (same images)",
-    "sample_repeat": "lower sampling.batch_size (same images)",
     "measure_reference": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_calibration": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_reference_vectors": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "evaluate_fidelity": "lower evaluation.features (other values of metrics that need features)",
     "measure_samples": "lower batch_size of the extractor under evaluation.extractors (same result)",
-    "measure_repeat": "lower batch_size of the extractor under evaluation.extractors (same result)",
 }
 """What to lower when a job runs out of memory, by rule."""
 

@@ -71,7 +71,7 @@ def test_metrics(name: str) -> None:
     frechet = {1: 0.3414236303435789}
     expected = {
         **dict.fromkeys(("fid", "fd_imagenet", "fd_cifar", "fd_cifar_test"), frechet),
-        "kid": {1: 0.2755667634935655},
+        "kid": {2: 0.2755667634935655},
         "fd_infinity": {1: 0.544429732778727},
         "precision": {1: 0.75},
         "recall": {1: 0.85},

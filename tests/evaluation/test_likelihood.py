@@ -20,7 +20,7 @@ from hybridflow.evaluation.likelihood import (
     round_trip_error,
     summarise,
 )
-from hybridflow.evaluation.sampling import image_grid, image_latents, sample_images, sample_to_file, save_png, set_seed
+from hybridflow.evaluation.sampling import image_grid, image_latents, sample_images, sample_to_file, save_png
 from hybridflow.io.arrays import ResumableArray
 from hybridflow.models.generators.denseflow import DenseFlow
 from hybridflow.models.transforms.dequantization import UniformDequantization
@@ -252,28 +252,6 @@ def test_samples_do_not_depend_on_the_batch_size(flow, tmp_path):
         assert np.abs(one - other).max() <= 1
         assert (one != other).mean() < 1e-2
     assert len(np.unique(one.reshape(10, -1), axis=0)) == 10
-
-
-def test_repeats_are_other_images_and_the_first_set_stays(flow, tmp_path):
-    sets = []
-    for repeats, repeat in ((1, 0), (3, 0), (3, 1), (3, 2)):
-        settings = SamplingSettings(images=6, batch_size=4, seed=5, repeats=repeats)
-        sample_to_file(flow, settings, tmp_path / "set.npy", CPU, "key", repeat=repeat)
-        sets.append(np.load(tmp_path / "set.npy"))
-    assert np.array_equal(sets[0], sets[1])
-    assert np.array_equal(sets[0], sample_images(flow, range(6), 5, 1.0, CPU))
-    different = np.concatenate(sets[1:]).reshape(18, -1)
-    assert len(np.unique(different, axis=0)) == 18
-    assert np.array_equal(sets[2], sample_images(flow, range(6), set_seed(5, 1), 1.0, CPU))
-
-
-def test_an_interrupted_set_is_not_continued_with_another(flow, tmp_path, monkeypatch):
-    settings, part = SamplingSettings(images=10, batch_size=3, repeats=3), tmp_path / "part.npy"
-    calls = stop_after(monkeypatch, "hybridflow.evaluation.sampling.sample_images", 3)
-    with pytest.raises(Stopped):
-        sample_to_file(flow, settings, part, CPU, "key", repeat=1)
-    sample_to_file(flow, settings, part, CPU, "key", repeat=2)
-    assert len(calls) == 3 + 4
 
 
 def test_low_temperature_varies_less(flow):

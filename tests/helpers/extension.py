@@ -103,7 +103,7 @@ class Absolute(AdversarialLoss):
 
 
 def mean_distance(generated, reference) -> float:
-    return float(np.linalg.norm(generated.mean - reference.mean))
+    return float(np.linalg.norm(generated.moments.mean - reference.moments.mean))
 
 
 GENERATORS["gaussian"] = Registered(GaussianSettings, Gaussian)

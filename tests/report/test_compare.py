@@ -27,12 +27,15 @@ RECORD = {
 LIKELIHOOD = {"version": 1, "split": "test", "images": 4, "importance_samples": 2, "seed": 0}
 FIDELITY = {
     "images": 40,
-    "sets": 1,
     "sampling": {"version": 1, "temperature": 1.0},
     "reference_images": {"train": 64, "test": 60},
     "weights_sha256": {"cifar_classifier": "c"},
     "extractors": {"cifar_classifier": {"accuracy": {"test": 0.9}}},
-    "metrics": {"fd_cifar": {"value": 300.0, "version": 1}, "fd_cifar_test": {"value": 310.0, "version": 1}},
+    "metrics": {
+        "fd_cifar": {"value": 300.0, "se": 1.0, "version": 1},
+        "fd_cifar_test": {"value": 310.0, "se": None, "version": 1},
+        "recall_cifar": {"value": 0.01, "se": 0.002, "version": 1},
+    },
 }
 TOLERANCES = Tolerances(bpd=0.01, distance=0.02)
 
@@ -66,7 +69,7 @@ def measure(folder: Path, name: str, key: str, value: float) -> None:
     change = (
         {key: value}
         if name == "likelihood.json"
-        else {"metrics": FIDELITY["metrics"] | {key: {"value": value, "version": 1}}}
+        else {"metrics": FIDELITY["metrics"] | {key: FIDELITY["metrics"][key] | {"value": value}}}
     )
     edit(folder / "baseline" / "seed0", name, **change)
 
@@ -87,6 +90,7 @@ def test_equal_folders(folders):
         "baseline/seed0: bits/dim 4.1 in both",
         "baseline/seed0: FD-CIFAR 300 in both",
         "baseline/seed0: FD-CIFAR (test) 310 in both",
+        "baseline/seed0: Recall (CIFAR) 0.01 in both",
         "baseline/seed0/checkpoint.safetensors: byte-identical",
         "baseline/seed0/likelihood.npy: byte-identical",
         "baseline/seed0/samples.npy: byte-identical",
@@ -141,6 +145,7 @@ def test_another_training_and_another_measurement_are_differences(folders):
         ("likelihood.json", "elbo_bpd", 4.191, 4.189, "beyond 0.01"),
         ("fidelity.json", "fd_cifar", 305.9, 306.2, "beyond 2 %"),
         ("fidelity.json", "fd_cifar_test", 304, 303.7, "beyond 2 %"),
+        ("fidelity.json", "recall_cifar", 0.0104, 0.0106, "beyond a quarter of its standard error"),
     ],
 )
 def test_numbers_beyond_their_tolerance(folders, name, key, near, far, limit):
@@ -237,7 +242,7 @@ def test_the_command(folders, capsys):
     ones = {name: {"value": 1.0, "version": 1} for name in FIDELITY["metrics"]}
     edit(folders[1] / "baseline" / "seed0", "fidelity.json", metrics=ones)
     assert main(["compare", a, b, "--tolerance-bpd", "0.2"]) == 1
-    assert "not reproduced: 2 differences" in capsys.readouterr().out
+    assert "not reproduced: 3 differences" in capsys.readouterr().out
     assert main(["compare", a, b, "--tolerance-bpd", "0.2", "--tolerance-distance", "1"]) == 0
 
 

@@ -1,4 +1,4 @@
-"""The page of details: paired differences, classes, the scale of the metrics, costs."""
+"""The page of details: differences, classes, the scale of the metrics, costs."""
 
 from __future__ import annotations
 
@@ -23,31 +23,30 @@ HARDWARE = {"cpu": "A CPU", "cpus_usable": 2, "gpus": [{"name": "A GPU", "memory
 
 
 def page(experiment: Experiment) -> str:
-    outputs = [experiment.folder / name for name in ("details.md", "paired_bpd.csv", "classes.csv", "costs.csv")]
+    outputs = [experiment.folder / name for name in ("details.md", "differences.csv", "classes.csv", "costs.csv")]
     write_details(*outputs, experiment.read(), HARDWARE)
     return outputs[0].read_text(encoding="utf-8")
 
 
 def test_the_page_has_what_was_measured(make_experiment: Callable[..., Experiment]) -> None:
-    experiment = make_experiment(sampling={"repeats": 2})
+    experiment = make_experiment()
     experiment.train()
     experiment.calibrate()
     text = page(experiment)
 
-    paired = pd.read_csv(experiment.folder / "paired_bpd.csv").set_index(["variant", "reference"])
-    first = paired.loc["dcgan-0.5", "baseline"]
-    cells = f"{first.iwbo_difference:+.4f} ± {first.iwbo_se:.4f} | {first.iwbo_z:+.1f}"
-    assert f"| dcgan-0.5 | baseline (its start) | 0 | {cells} |" in text
-    assert "| dcgan-0.5 | control | 0 |" in text
-    assert "same 30 images of the test split" in text
+    table = pd.read_csv(experiment.folder / "differences.csv").set_index(["metric", "variant", "reference"])
+    first = table.loc["bpd", "dcgan-0.5", "baseline"]
+    cells = f"{first.difference:+.4g} | {first.low:+.4g} to {first.high:+.4g} | {first.sentence}"
+    assert f"| BPD | dcgan-0.5 | baseline | {cells} |" in text
+    assert "| FD-CIFAR | dcgan-0.5 | control |" in text
+    assert "| FD-CIFAR (test) |" not in text
 
     classes = pd.read_csv(experiment.folder / "classes.csv")
-    assert list(classes.columns) == ["variant", "seed", "set", "images", *CLASS_NAMES]
-    assert list(classes["set"]) == [0, 1] * 3
+    assert list(classes.columns) == ["variant", "seed", "images", *CLASS_NAMES]
     assert (classes[list(CLASS_NAMES)].sum(axis=1) == classes.images).all()
     # 22 of 40 are airplanes: 55 %; those above 10 % would have to change class
-    assert "| baseline | 0 | 80 | 55.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 45.0 |" in text
-    assert f"chance alone moves a share by {100 * math.sqrt(0.09 / 80):.1f}" in text
+    assert "| baseline | 0 | 40 | 55.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 45.0 |" in text
+    assert f"chance alone moves a share by {100 * math.sqrt(0.09 / 40):.1f}" in text
 
     assert "FD-CIFAR of other images against the 64 training images" in text
     assert "| as many as a set of samples | 40 | 1.250 |" in text

@@ -19,7 +19,7 @@ HEADER = "s\th:m:s\tmax_rss\tmax_vms\n"
 def test_it_holds_what_is_needed_to_judge_a_run(experiment: Experiment, tmp_path: Path) -> None:
     experiment.train()
     edit(Path(experiment.files("control").fidelity), revision="b" * 40)
-    edit(Path(experiment.files("control").samples_record()), revision=None)
+    edit(Path(experiment.files("control").samples_record), revision=None)
     (tmp_path / "benchmarks" / "train_variant").mkdir(parents=True)
     (tmp_path / "benchmarks" / "train_variant" / "x.tsv").write_text(HEADER + "3725.4\t1:02:05\t812.5\t1\n")
     config = {"experiment": "micro", "dataset": {"archive": "/home/somebody/data sets/cifar-10-python.tar.gz"}}

@@ -18,10 +18,12 @@ from pictures import IMAGES
 from PIL import Image
 from standin import write_random_inception
 
+from hybridflow.config.metrics import METRICS
+
 pytestmark = pytest.mark.workflow
 
-COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", "bpd", "bpd_sd"]
-DISTANCES = ["fd_cifar", "fd_cifar_sd", "fd_cifar_test", "fd_cifar_test_sd"]
+COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", "bpd", "bpd_sd", "bpd_low", "bpd_high"]
+DISTANCES = [f"{name}{end}" for name in ("fd_cifar", "fd_cifar_test") for end in ("", "_sd", "_low", "_high")]
 REFERENCES = ["reference_bpd", "reference_fid"]
 
 
@@ -44,18 +46,19 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
     over = yaml.safe_load(project.read(f"presets/{preset}")) if preset else {}
     variants = config["variants"] | over.get("variants", {})
     models = sum(entry is not None for entry in variants.values()) * len(over.get("seeds", config["seeds"]))
-    fid = "fid" in over.get("evaluation", {}).get("metrics", config["evaluation"]["metrics"])
-    further = over.get("sampling", {}).get("repeats", 1) - 1
+    metrics = [METRICS[name] for name in over.get("evaluation", {}).get("metrics", config["evaluation"]["metrics"])]
+    extractors = {metric.extractor for metric in metrics}
+    vectors = {(metric.extractor, metric.reference) for metric in metrics if metric.needs == "features"}
     expected = {
         "prepare_dataset": 1,
-        "prepare_extractor": 1 + fid,
+        "prepare_extractor": len(extractors),
         "train_variant": models,
         "evaluate_likelihood": models,
         "sample_images": models,
-        "measure_samples": models * (1 + fid),
-        **({"sample_repeat": models * further, "measure_repeat": models * further * (1 + fid)} if further else {}),
-        "measure_reference": 2 + fid,
-        "measure_calibration": 1,
+        "measure_samples": models * len(extractors),
+        "measure_reference": len({(metric.extractor, metric.reference) for metric in metrics}),
+        **({"measure_reference_vectors": len(vectors)} if vectors else {}),
+        "measure_calibration": len(extractors - {"inception"}),
         "evaluate_fidelity": models,
         "build_table": 1,
         "draw_samples": 1,
@@ -132,15 +135,17 @@ def test_the_run_makes_table_figures_and_provenance(finished: Project) -> None:
         assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     details = (results / "details.md").read_text()
-    for heading in ("Differences of bits/dim", "Classes of the samples", "The scale of FD-CIFAR", "Costs of training"):
+    for heading in ("Differences", "Classes of the samples", "The scale of FD-CIFAR", "Costs of training"):
         assert f"## {heading}" in details
     fidelity = json.loads((results / "baseline" / "seed0" / "fidelity.json").read_text())
     classes = pd.read_csv(results / "classes.csv").set_index("variant")
-    assert classes.loc["baseline"].tolist()[-10:] == fidelity["class_counts"][0]
-    assert sum(fidelity["class_counts"][0]) == 40
+    assert classes.loc["baseline"].tolist()[-10:] == fidelity["class_counts"]
+    assert sum(fidelity["class_counts"]) == 40
     bounds = [np.load(results / name / "seed0" / "likelihood.npy")[:, 1] for name in ("dcgan-0.5", "baseline")]
-    paired = pd.read_csv(results / "paired_bpd.csv")
-    assert paired.iwbo_difference[0] == pytest.approx(float(bounds[1].mean() - bounds[0].mean()) / 3072 / np.log(2))
+    differences = pd.read_csv(results / "differences.csv").set_index("metric")
+    assert differences.loc["bpd"].difference == pytest.approx(
+        float(bounds[1].mean() - bounds[0].mean()) / 3072 / np.log(2)
+    )
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["checkpoints"]["baseline/seed0"]["training_seconds"] > 0
     assert "train_variant/baseline-seed0" in provenance["rules"]
@@ -213,32 +218,6 @@ def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None
     counts = dry_run(finished, "--configfile", "micro.yaml", "../sampling.yaml")
     assert "train_variant" not in counts
     assert counts["sample_images"] == 2
-
-
-@pytest.mark.slow
-def test_more_sets_of_samples_leave_the_first_and_no_images_behind(finished: Project, tmp_path: Path) -> None:
-    project = finished.copy(tmp_path / "repeats")
-    project.write("repeats.yaml", "sampling: {repeats: 3}")
-    folders = [project.path / "results" / "micro" / name / "seed0" for name in ("baseline", "dcgan-0.5")]
-    kept = [folder / name for folder in folders for name in ("samples.npy", "samples.json", "checkpoint.safetensors")]
-    before = {path: path.stat().st_mtime_ns for path in kept}
-    once = json.loads((folders[0] / "fidelity.json").read_text())
-    counts = dry_run(project, "--configfile", "micro.yaml", "repeats.yaml")
-    assert counts["sample_repeat"] == counts["measure_repeat"] == 4
-    assert "sample_images" not in counts
-    assert "train_variant" not in counts
-
-    project.snakemake("repeats.yaml")
-    assert before == {path: path.stat().st_mtime_ns for path in kept}, "the first set is not drawn again"
-    assert not list(project.path.glob("results/micro/*/*/repeats/*/*.npy"))
-    fidelity = json.loads((folders[0] / "fidelity.json").read_text())
-    fd_cifar = fidelity["metrics"]["fd_cifar"]
-    assert fd_cifar["values"][0] == once["metrics"]["fd_cifar"]["value"]
-    assert len(set(fd_cifar["values"])) == 3
-    assert fd_cifar["value"] == pytest.approx(np.mean(fd_cifar["values"]))
-    assert fd_cifar["sd"] == pytest.approx(np.std(fd_cifar["values"], ddof=1))
-    assert "± is the sample standard deviation over these sets" in project.read("results/micro/table1.md")
-    assert "Nothing to be done" in project.snakemake("repeats.yaml", "-n")
 
 
 def test_an_exchanged_file_is_named(finished: Project, tmp_path: Path) -> None:

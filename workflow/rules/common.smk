@@ -1,6 +1,5 @@
 # Settings, names and paths that the rules share. It holds no rule, and nothing imports torch.
 import tempfile
-from itertools import product
 from pathlib import Path
 
 from hybridflow.cli.console import shorten_output
@@ -33,8 +32,6 @@ if SETTINGS.dataset.source == "folder":
     DATASET = f"resources/{DATASET_HASH[:19]}"  # folder- and 12 digits
 RUN = RunFolder(RESULTS, "{variant}", "{seed}")
 EXTRACTORS = SETTINGS.evaluation.needed_extractors
-# Further sets of samples serve metrics only.
-SETS = range(SETTINGS.sampling.repeats if EXTRACTORS else 1)
 CALIBRATED = [name for name in EXTRACTORS if SETTINGS.evaluation.extractors[name].calibrated]
 
 
@@ -43,7 +40,6 @@ wildcard_constraints:
     seed="|".join(map(str, SETTINGS.seeds)),
     extractor="|".join(map(re.escape, EXTRACTORS)) or "none",
     split="train|test",
-    repeat=r"[1-9]\d*",
 
 
 def variant_settings(wildcards):
@@ -94,16 +90,10 @@ def run_folder(wildcards):
     return RunFolder(RESULTS, wildcards.variant, wildcards.seed)
 
 
-def samples_records(wildcards):
-    """How every set of a model's samples was drawn."""
-    return [run_folder(wildcards).samples_record(number) for number in SETS]
-
-
 def sample_features(wildcards):
-    """Feature statistics of every set of a model's samples, and their records."""
+    """Features of a model's samples, and their records."""
     run = run_folder(wildcards)
-    kinds = (run.features, run.vectors, run.features_record)
-    return [kind(*one) for kind in kinds for one in product(EXTRACTORS, SETS)]
+    return [kind(name) for kind in (run.features, run.vectors, run.features_record) for name in EXTRACTORS]
 
 
 def reference_features(wildcards):

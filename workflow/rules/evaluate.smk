@@ -28,8 +28,8 @@ rule sample_images:
         checkpoint=rules.train_variant.output.checkpoint,
         record=rules.train_variant.output.record,
     output:
-        samples=RUN.samples(),
-        record=RUN.samples_record(),
+        samples=RUN.samples,
+        record=RUN.samples_record,
     log:
         f"{LOGS}/sample_images/{{variant}}-seed{{seed}}.log",
     benchmark:
@@ -44,16 +44,6 @@ rule sample_images:
         settings=SETTINGS.sampling.identity(),
     script:
         "../scripts/sample_images.py"
-
-
-use rule sample_images as sample_repeat with:
-    output:
-        samples=temp(RUN.samples("{repeat}")),  # only their features are needed
-        record=RUN.samples_record("{repeat}"),
-    log:
-        f"{LOGS}/sample_repeat/{{variant}}-seed{{seed}}-{{repeat}}.log",
-    benchmark:
-        f"{BENCHMARKS}/sample_repeat/{{variant}}-seed{{seed}}-{{repeat}}.tsv"
 
 
 rule measure_reference:
@@ -153,31 +143,16 @@ rule measure_samples:
         "../scripts/measure_features.py"
 
 
-use rule measure_samples as measure_repeat with:
-    input:
-        images=rules.sample_repeat.output.samples,
-        samples_record=rules.sample_repeat.output.record,
-        weights=rules.prepare_extractor.output.weights,
-        weights_record=rules.prepare_extractor.output.record,
-    output:
-        moments=RUN.features("{extractor}", "{repeat}"),
-        vectors=RUN.vectors("{extractor}", "{repeat}"),
-        record=RUN.features_record("{extractor}", "{repeat}"),
-    log:
-        f"{LOGS}/measure_repeat/{{variant}}-seed{{seed}}-{{repeat}}-{{extractor}}.log",
-    benchmark:
-        f"{BENCHMARKS}/measure_repeat/{{variant}}-seed{{seed}}-{{repeat}}-{{extractor}}.tsv"
-
-
 rule evaluate_fidelity:
     input:
-        samples=samples_records,
+        samples=RUN.samples_record,
         features=sample_features,
         references=reference_features,
         vectors=reference_vectors,
         extractors=expand(rules.prepare_extractor.output.record, extractor=EXTRACTORS),
     output:
         summary=RUN.fidelity,
+        contributions=RUN.contributions,
     log:
         f"{LOGS}/evaluate_fidelity/{{variant}}-seed{{seed}}.log",
     benchmark:

@@ -31,8 +31,8 @@ rule build_table:
 
 rule draw_samples:
     input:
-        samples=[RunFolder(RESULTS, variant, SETTINGS.seeds[0]).samples() for variant in SETTINGS.variants],
-        records=[RunFolder(RESULTS, variant, SETTINGS.seeds[0]).samples_record() for variant in SETTINGS.variants],
+        samples=[RunFolder(RESULTS, variant, SETTINGS.seeds[0]).samples for variant in SETTINGS.variants],
+        records=[RunFolder(RESULTS, variant, SETTINGS.seeds[0]).samples_record for variant in SETTINGS.variants],
     output:
         png=report(
             f"{RESULTS}/figures/samples.png",
@@ -92,6 +92,7 @@ rule build_details:
     input:
         MEASURED,
         bounds=[model.bounds for model in WITH_LIKELIHOOD],
+        contributions=[model.contributions for model in MODELS],
         histories=[model.history for model in MODELS],
         records=[model.checkpoint_record for model in MODELS],
         provenance=f"{RESULTS}/provenance.json",
@@ -103,11 +104,11 @@ rule build_details:
             category="Details",
             labels={"content": "all details"},
         ),
-        paired=report(
-            f"{RESULTS}/paired_bpd.csv",
-            caption="../report/paired_bpd.rst",
+        differences=report(
+            f"{RESULTS}/differences.csv",
+            caption="../report/differences.rst",
             category="Details",
-            labels={"content": "paired differences"},
+            labels={"content": "differences between variants"},
         ),
         classes=report(
             f"{RESULTS}/classes.csv",
@@ -137,7 +138,7 @@ rule write_provenance:
         checkpoints=[model.checkpoint for model in MODELS],
         histories=[model.history for model in MODELS],
         records=[model.checkpoint_record for model in MODELS],
-        samples=[model.samples_record() for model in MODELS],
+        samples=[model.samples_record for model in MODELS],
         table=rules.build_table.output.csv,  # last, so that every benchmark is there
     output:
         record=report(

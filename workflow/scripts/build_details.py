@@ -13,5 +13,5 @@ with workflow_job(snakemake) as settings:
     output = snakemake.output
     results = read_results(Path(output.md).parent, settings, snakemake.params.dataset)
     hardware = read_record(snakemake.input.provenance)["hardware"]
-    write_details(output.md, output.paired, output.classes, output.costs, results, hardware)
+    write_details(output.md, output.differences, output.classes, output.costs, results, hardware)
     write_page(output.html, Path(output.md).read_text(encoding="utf-8"))

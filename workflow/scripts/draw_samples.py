@@ -10,7 +10,7 @@ with workflow_job(snakemake) as settings:
 
     results, seed = Path(snakemake.output.png).parents[1], settings.seeds[0]
     panels = [
-        SamplePanel(name, variant.adversarial_weight, RunFolder(results, name, seed).samples())
+        SamplePanel(name, variant.adversarial_weight, RunFolder(results, name, seed).samples)
         for name, variant in settings.variants.items()
     ]
     draw_samples(list(snakemake.output), panels)

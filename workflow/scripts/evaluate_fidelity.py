@@ -1,21 +1,25 @@
-"""Every metric that compares a model's sets of samples with the dataset, from the statistics of their features."""
+"""Every metric that compares a model's samples with the dataset, from the features of both."""
 
+from pathlib import Path
+
+from hybridflow.io.files import atomic_path
 from hybridflow.io.records import read_record, write_record
 from hybridflow.io.run_folder import RunFolder
 from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
+    import numpy as np
+
     from hybridflow.evaluation.fidelity import measure_fidelity
     from hybridflow.runtime.revision import code_revision
 
     results = f"results/{settings.experiment}"
     run = RunFolder(results, snakemake.wildcards.variant, snakemake.wildcards.seed)
     extractors = settings.evaluation.needed_extractors
-    sets = range(settings.sampling.repeats if extractors else 1)
-    measured = measure_fidelity(
+    measured, contributions = measure_fidelity(
         settings.evaluation.metrics,
-        [run.samples_record(number) for number in sets],
-        [{name: run.features(name, number) for name in extractors} for number in sets],
+        run.samples_record,
+        {name: run.features(name) for name in extractors},
         {(name, split): f"{results}/reference/{name}-{split}.npz" for name, split in settings.evaluation.references},
         {name: read_record(f"{results}/reference/{name}.json", ())["description"] for name in extractors},
         {
@@ -23,4 +27,7 @@ with workflow_job(snakemake) as settings:
             for name, split in settings.evaluation.feature_references
         },
     )
-    write_record(snakemake.output.summary, measured | {"revision": code_revision()})
+    parts = Path(snakemake.output.contributions)
+    with atomic_path(parts) as temporary, temporary.open("wb") as handle:
+        np.savez_compressed(handle, **contributions)
+    write_record(snakemake.output.summary, measured | {"revision": code_revision()}, [parts])

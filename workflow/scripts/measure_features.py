@@ -1,5 +1,5 @@
 """Measures features: moments of all images of a split of the dataset, vectors of its first ones (both kept in the
-store), or both of a set of samples."""
+store), or both of a model's samples."""
 
 import sys
 from pathlib import Path
@@ -32,10 +32,9 @@ with workflow_job(snakemake) as settings:
 
     if "samples_record" in snakemake.input.keys():  # noqa: SIM118 (not the names of files)
         samples = read_record(snakemake.input.samples_record)
-        description |= {part: samples[part] for part in ("checkpoint", "sampling", "repeat") if part in samples}
+        description |= {part: samples[part] for part in ("checkpoint", "sampling")}
         description |= {"samples_sha256": samples["files"]["samples.npy"]}
-        repeat = f" repeat {samples['repeat']}" if "repeat" in samples else ""
-        label = f"features {name} {wildcards.variant} seed {wildcards.seed}{repeat}"
+        label = f"features {name} {wildcards.variant} seed {wildcards.seed}"
         features, more = measure(label, keep=kept)
         write_vectors(Path(snakemake.output.vectors), features.vectors)
         save_moments(snakemake.output.moments, features.moments, description | more, [Path(snakemake.output.vectors)])

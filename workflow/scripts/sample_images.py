@@ -1,4 +1,4 @@
-"""Draws a set of images from a checkpoint: the first one, or another (wildcard ``repeat``)."""
+"""Draws images from a checkpoint."""
 
 from pathlib import Path
 
@@ -15,14 +15,10 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     checkpoint = Path(snakemake.input.checkpoint)
     read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
     generator, metadata = load_generator(checkpoint, device)
-    repeat = int(snakemake.wildcards.get("repeat", 0))
     label = f"sample {variant} seed {seed}"
     record = {"checkpoint": metadata["key"], "sampling": settings.sampling.identity()}
-    if repeat > 0:
-        label += f" repeat {repeat}"
-        record["repeat"] = repeat
     samples = Path(snakemake.output.samples)
-    sample_to_file(generator, settings.sampling, samples, device, metadata["key"], label, repeat)
+    sample_to_file(generator, settings.sampling, samples, device, metadata["key"], label)
     write_record(
         snakemake.output.record, record | {"version": SAMPLING_VERSION, "revision": code_revision()}, [samples]
     )

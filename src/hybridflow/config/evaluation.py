@@ -26,12 +26,9 @@ class SamplingSettings(Section):
     batch_size: PositiveInt = Field(250, description="images decoded at once")
     temperature: PositiveFloat = Field(1.0, description="factor on the latents' standard deviation")
     seed: NonNegativeInt = Field(0, description="image i is drawn from (seed, i), whatever the batch size")
-    repeats: Annotated[PositiveInt, NotInKey()] = Field(
-        1, description="sets of so many images, from different seeds: 2 or more show how much distances vary"
-    )
 
     def identity(self) -> dict[str, Any]:
-        """What determines one set of images. How many sets there are does not: the first is always the same."""
+        """What determines the images."""
         return {"version": SAMPLING_VERSION, **self.key_values()}
 
 
@@ -162,12 +159,20 @@ class EvaluationSettings(Section):
         ("fid", "fd_cifar", "fd_cifar_test"),
         description="what compares samples with the dataset's images; `hybridflow list` prints them all",
     )
+    table: tuple[Text, ...] | None = Field(
+        None, description="those of them that Table 1 prints, or null for a usual choice; the CSV file has all"
+    )
     features: Annotated[Int, Field(ge=10)] = Field(
         10_000, description="images of every set, the first ones, whose features are kept for further metrics"
     )
     extractors: dict[str, SerializeAsAny[ExtractorSettings]] = Field(
         {}, description="settings of the feature extractors that these metrics need"
     )
+
+    @property
+    def printed(self) -> list[str]:
+        """Chosen metrics that Table 1 prints."""
+        return [n for n in self.metrics if (METRICS[n].in_table if self.table is None else n in self.table)]
 
     @property
     def needed_extractors(self) -> list[str]:

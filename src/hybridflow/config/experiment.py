@@ -43,6 +43,7 @@ class EvaluationEntry(Section):
 
     likelihood: LikelihoodSettings = Field(LikelihoodSettings(), description="bits per dimension")
     metrics: tuple[Text, ...] = EvaluationSettings.model_fields["metrics"]
+    table: tuple[Text, ...] | None = EvaluationSettings.model_fields["table"]
     features: Int = EvaluationSettings.model_fields["features"]
     extractors: dict[str, dict[str, Any]] = Field({}, description="settings of the feature extractors, by name")
 

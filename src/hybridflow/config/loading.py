@@ -146,7 +146,15 @@ def _evaluation(entry: EvaluationEntry) -> EvaluationSettings:
         if name not in EXTRACTORS:
             raise UserError(f"config: `evaluation.extractors.{name}` is not known{hint(name, EXTRACTORS)}.")
     metrics = tuple(dict.fromkeys(entry.metrics))
-    settings = EvaluationSettings(likelihood=entry.likelihood, metrics=metrics, features=entry.features)
+    for name in entry.table or ():
+        if name not in metrics:
+            raise UserError(
+                f"config: `evaluation.table` names {shown(name)}, which is not in `evaluation.metrics`"
+                f"{hint(name, metrics)}."
+            )
+    settings = EvaluationSettings(
+        likelihood=entry.likelihood, metrics=metrics, table=entry.table, features=entry.features
+    )
     extractors = {
         name: validate(EXTRACTORS[name].settings, entry.extractors.get(name, {}), f"evaluation.extractors.{name}")
         for name in dict.fromkeys([*settings.needed_extractors, *entry.extractors])

@@ -19,14 +19,15 @@ class Metric:
         heading: what a table's reader sees.
         extractor: whose features, a name of :data:`~hybridflow.config.evaluation.EXTRACTORS`.
         reference: the split of the dataset that generated images are compared with.
-        target: ``"package.module:function"`` or the function itself, called with (generated, reference), each what
-            ``needs`` says.
-        needs: ``moments`` of all images (:class:`~hybridflow.evaluation.metrics.frechet.Moments`), or ``features`` of
-            the first ones, too (:class:`~hybridflow.evaluation.metrics.features.Features`).
+        target: ``"package.module:function"`` or the function itself, called with (generated, reference), both
+            :class:`~hybridflow.evaluation.metrics.features.Features`. It returns a number, or an
+            :class:`~hybridflow.evaluation.metrics.features.Estimate`, whose number has an error.
+        needs: ``moments``, or ``features`` if it needs the vectors of the dataset's first images, too. Those of
+            generated images are there in either case.
         version: raise it when a change of the code changes the numbers; a table refuses to mix versions.
         digits: behind the decimal point.
         better: which direction is better.
-        in_table: whether Table 1 shows it; the CSV has all.
+        in_table: whether Table 1 prints it if the configuration names no choice; the CSV has all.
         summary: one line for ``hybridflow list``.
     """
 
@@ -51,7 +52,7 @@ class Metric:
 
 
 METRICS_PACKAGE = "hybridflow.evaluation.metrics"
-FRECHET = f"{METRICS_PACKAGE}.frechet:frechet_distance"
+FRECHET = f"{METRICS_PACKAGE}.influence:frechet"
 
 
 def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]:
@@ -75,7 +76,16 @@ def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]
         )
 
     return (
-        metric("kid", "KID", "kernel:kernel_distance", "kernel distance, unbiased", digits=4, better="lower"),
+        metric(
+            "kid",
+            "KID",
+            "kernel:kernel_distance",
+            "kernel distance, unbiased",
+            version=2,
+            digits=4,
+            better="lower",
+            in_table=False,
+        ),
         metric("fd_infinity", "FD∞", "extrapolation:frechet_infinity", FD_INFINITY, in_table=False, better="lower"),
         metric("precision", "Precision", "neighbours:precision", "share of samples among real images (k = 3)"),
         metric("recall", "Recall", "neighbours:recall", "share of real images among samples (k = 3)"),
@@ -85,6 +95,7 @@ def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]
     )
 
 
+KID = "kernel distance, unbiased"
 FD_INFINITY = "Frechet distance extrapolated to infinitely many samples"
 AUTHENTICITY = "percentage of samples that are no closer to a training image than other training images are"
 

@@ -44,37 +44,24 @@ def sample_images(flow: Generator, indices: range, seed: int, temperature: float
     return quantise(flow.decode(latents)).cpu().numpy()
 
 
-def set_seed(seed: int, repeat: int) -> int:
-    """Seed of the set of images number ``repeat``; set 0 has ``seed`` itself."""
-    return seed if repeat == 0 else derive_seed(seed, "repeat", repeat)
-
-
 def sample_to_file(
-    flow: Generator,
-    settings: SamplingSettings,
-    path: Path,
-    device: torch.device,
-    key: str,
-    label: str = "sample",
-    repeat: int = 0,
+    flow: Generator, settings: SamplingSettings, path: Path, device: torch.device, key: str, label: str = "sample"
 ) -> None:
-    """Draws a set of ``settings.images`` images into a ``.npy`` file, (N, C, H, W) uint8.
+    """Draws ``settings.images`` images into a ``.npy`` file, (N, C, H, W) uint8.
 
     Finished batches survive a kill (:class:`hybridflow.io.arrays.ResumableArray`).
 
     Args:
         flow: in evaluation mode, on ``device``.
         key: identifies the flow's weights; batches of another flow are not continued.
-        repeat: number of the set, from 0.
     """
-    seed = set_seed(settings.seed, repeat)
-    identity = {"key": key, "settings": settings.identity() | {"seed": seed}}
+    identity = {"key": key, "settings": settings.identity()}
     array = ResumableArray(path, (settings.images, *flow.image_shape), np.uint8, identity)
     with Progress(settings.images, label, " images", initial=array.done, shared=True) as progress:
         # Batches begin at multiples of the batch size, so that a resumed run decodes the same batches.
         for start in range(array.done, settings.images, settings.batch_size):
             indices = range(start, min(start + settings.batch_size, settings.images))
-            array.append(sample_images(flow, indices, seed, settings.temperature, device))
+            array.append(sample_images(flow, indices, settings.seed, settings.temperature, device))
             progress.update(len(indices))
     array.finish()
 

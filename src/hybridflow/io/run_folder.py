@@ -53,26 +53,29 @@ class RunFolder:
         """Every metric on features of the samples."""
         return f"{self.folder}/fidelity.json"
 
-    def samples_folder(self, repeat: int | str = 0) -> str:
-        """Where a set of samples is; set 0 is the one that figures show, further ones serve metrics alone."""
-        return self.folder if repeat == 0 else f"{self.folder}/repeats/{repeat}"
+    @property
+    def contributions(self) -> str:
+        """What single images add to every metric, arrays by name; :attr:`fidelity` is its record."""
+        return f"{self.folder}/contributions.npz"
 
-    def samples(self, repeat: int | str = 0) -> str:
-        """A set of images, uint8 (N, 3, H, W)."""
-        return f"{self.samples_folder(repeat)}/samples.npy"
+    @property
+    def samples(self) -> str:
+        """The generated images, uint8 (N, 3, H, W)."""
+        return f"{self.folder}/samples.npy"
 
-    def samples_record(self, repeat: int | str = 0) -> str:
-        """How a set of images was drawn."""
-        return f"{self.samples_folder(repeat)}/samples.json"
+    @property
+    def samples_record(self) -> str:
+        """How they were drawn."""
+        return f"{self.folder}/samples.json"
 
-    def features(self, extractor: str, repeat: int | str = 0) -> str:
-        """What a set's features amount to."""
-        return f"{self.samples_folder(repeat)}/features/{extractor}.npz"
+    def features(self, extractor: str) -> str:
+        """What the samples' features amount to."""
+        return f"{self.folder}/features/{extractor}.npz"
 
-    def vectors(self, extractor: str, repeat: int | str = 0) -> str:
-        """The features of a set's first images."""
-        return f"{self.samples_folder(repeat)}/features/{extractor}.npy"
+    def vectors(self, extractor: str) -> str:
+        """The features of the first samples."""
+        return f"{self.folder}/features/{extractor}.npy"
 
-    def features_record(self, extractor: str, repeat: int | str = 0) -> str:
+    def features_record(self, extractor: str) -> str:
         """What the features were computed from."""
-        return f"{self.samples_folder(repeat)}/features/{extractor}.json"
+        return f"{self.folder}/features/{extractor}.json"

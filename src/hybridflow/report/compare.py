@@ -29,7 +29,10 @@ BOUNDS = {"elbo_bpd": "ELBO in bits/dim", "iwbo_bpd": "bits/dim"}
 
 @dataclass(frozen=True)
 class Tolerances:
-    """How far two numbers may be apart: bits/dim absolutely, Frechet distances relative to the larger one."""
+    """How far two numbers may be apart: bits/dim absolutely, metrics relative to the larger one.
+
+    A quarter of its standard error over images is allowed for any metric: shares of images move in steps.
+    """
 
     bpd: float
     distance: float
@@ -121,7 +124,9 @@ def _compare_records(found: Comparison, model: str, name: str, a: Path, b: Path,
     metrics = [record["metrics"] for record in records]
     for key in sorted(metrics[0].keys() & metrics[1].keys()):
         heading = METRICS[key].heading if key in METRICS else key
-        _compare_number(found, f"{model}: {heading}", *(part[key]["value"] for part in metrics), key, tolerances)
+        error = max(part[key].get("se") or 0.0 for part in metrics)
+        values = (part[key]["value"] for part in metrics)
+        _compare_number(found, f"{model}: {heading}", *values, key, tolerances, error)
 
 
 def _protocol(record: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -133,15 +138,20 @@ def _protocol(record: dict[str, Any], path: Path) -> dict[str, Any]:
     return {name: value for name, value in protocol.items() if name != "extractors"} | {"weights_sha256": weights}
 
 
-def _compare_number(found: Comparison, name: str, a: float, b: float, key: str, tolerances: Tolerances) -> None:
+def _compare_number(
+    found: Comparison, name: str, a: float, b: float, key: str, tolerances: Tolerances, error: float = 0.0
+) -> None:
     apart = abs(a - b)
     if key.endswith("_bpd"):
         found.bpd = max(found.bpd, apart)
         allowed, limit = tolerances.bpd, f"{tolerances.bpd:g}"
     else:
         larger = max(abs(a), abs(b))
-        found.distance = max(found.distance, apart / larger if larger else 0.0)
+        if key not in METRICS or METRICS[key].needs == "moments":
+            found.distance = max(found.distance, apart / larger if larger else 0.0)
         allowed, limit = tolerances.distance * larger, f"{100 * tolerances.distance:g} %"
+        if error / 4 > allowed:
+            allowed, limit = error / 4, "a quarter of its standard error"
     if apart == 0:
         found.note(f"{name} {a:.6g} in both")
     elif apart <= allowed:

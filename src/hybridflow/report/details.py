@@ -1,4 +1,4 @@
-"""The page beside Table 1: paired differences, classes of the samples, the scale of the metrics, costs."""
+"""The page beside Table 1: differences, classes of the samples, the scale of the metrics, costs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hybridflow.io.files import write_text
 from hybridflow.report.results import Results
 from hybridflow.report.tables.classes import class_shares, class_table
 from hybridflow.report.tables.costs import cost_table, describe_machine
+from hybridflow.report.tables.differences import against_references, difference_table
 from hybridflow.report.tables.notes import describe_extractor
-from hybridflow.report.tables.paired import paired_table
 from hybridflow.report.tables.render import MISSING, escape_markdown, markdown_table
 from hybridflow.report.tables.table import write_csv
 
 
 def write_details(
     out_md: str | Path,
-    out_paired: str | Path,
+    out_differences: str | Path,
     out_classes: str | Path,
     out_costs: str | Path,
     results: Results,
@@ -37,63 +37,48 @@ def write_details(
     Raises:
         UserError: a file is missing, damaged, or does not belong to the checkpoints of the results.
     """
-    paired, classes, costs = paired_table(results), class_table(results), cost_table(results)
+    differences, classes, costs = difference_table(results), class_table(results), cost_table(results)
     sections = [
         [f"# Details of the experiment {escape_markdown(results.settings.experiment)}"],
-        _paired_section(paired, results),
+        _difference_section(differences, results),
         _class_section(classes, results),
         *(_calibration_section(name, results) for name in results.settings.evaluation.metrics),
         _cost_section(costs, hardware),
     ]
-    write_csv(out_paired, paired)
+    write_csv(out_differences, differences)
     write_csv(out_classes, classes)
     write_csv(out_costs, costs)
     write_text(out_md, "\n\n".join("\n".join(section) for section in sections if section) + "\n")
 
 
-def _paired_section(paired: pd.DataFrame, results: Results) -> list[str]:
-    lines = ["## Differences of bits/dim, image by image", ""]
-    variants = results.settings.variants
-    parents = {name: entry.init_from for name, entry in variants.items()}
-    # Stable sorting: the references of likelihood training alone come first, variants keep the table's order.
-    references = {name: place for place, name in enumerate(variants) if variants[name].adversarial_weight == 0}
-    shown = [
-        row
-        for row in paired.itertuples(index=False)
-        if row.reference in references or parents[row.variant] == row.reference
-    ]
-    shown.sort(key=lambda row: references.get(row.reference, len(variants)))
-    if not shown or results.likelihood is None:
-        return [*lines, "There is no second variant with a likelihood to compare with."]
-    protocol = results.likelihood
+def _difference_section(differences: pd.DataFrame, results: Results) -> list[str]:
+    lines = ["## Differences", ""]
+    printed = ["bpd", *results.settings.evaluation.printed]
+    shown = [row for row in against_references(differences, results) if row.metric in printed]
+    if not shown:
+        return [*lines, "There is no second variant to compare with."]
+    scope = (
+        "over training seeds (Student's, of the differences of models of the same seed)"
+        if len(results.settings.seeds) > 1
+        else "over images, paired; how much another training seed changes is not in it"
+    )
     lines += [
-        f"Both models on the same {protocol['images']:,} images of the {protocol['split']} split; mean of variant − "
-        "reference in bits/dim, ± its paired standard error over images, and z, their ratio. Positive: the variant is "
-        f"worse. BPD is the importance-weighted bound with K = {protocol['importance_samples']:,}. Beyond |z| ≈ 2 the "
-        "difference of these two models is more than the choice of test images explains (chance alone: one "
-        "comparison of twenty); how much another training seed changes is not in it. References are variants of "
-        "likelihood training alone, and the one a variant started from. Every pair: `paired_bpd.csv`.",
+        f"Variant − reference, with its 95 % interval {scope}. Chance alone puts one interval in twenty beside 0. "
+        "References are variants of likelihood training alone, and the one a variant started from. Every pair and "
+        "every metric: `differences.csv`.",
         "",
     ]
     rows = [
-        [
-            row.variant,
-            row.reference + (" (its start)" if parents[row.variant] == row.reference else ""),
-            str(row.seed),
-            f"{row.iwbo_difference:+.4f} ± {row.iwbo_se:.4f}",
-            _z(row.iwbo_z),
-            f"{row.elbo_difference:+.4f} ± {row.elbo_se:.4f}",
-            _z(row.elbo_z),
-        ]
+        [row.heading, row.variant, row.reference, f"{row.difference:+.4g}", _interval(row), row.sentence]
         for row in shown
     ]
-    return lines + markdown_table(
-        ("Variant", "Reference", "Seed", "Δ BPD", "z", "Δ ELBO", "z"), rows, ("Variant", "Reference")
-    )
+    left = ("Metric", "Variant", "Reference", "What it says")
+    headings = ("Metric", "Variant", "Reference", "Difference", "95 % interval", "What it says")
+    return lines + markdown_table(headings, rows, left)
 
 
-def _z(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:+.1f}"
+def _interval(row: Any) -> str:
+    return MISSING if math.isnan(row.low) else f"{row.low:+.4g} to {row.high:+.4g}"
 
 
 def _class_section(classes: pd.DataFrame, results: Results) -> list[str]:
@@ -120,7 +105,7 @@ def _class_section(classes: pd.DataFrame, results: Results) -> list[str]:
 def _calibration_section(name: str, results: Results) -> list[str]:
     """The metric of images whose quality is known; nothing if it was not measured, or is no column of the table."""
     metric = METRICS[name]
-    calibration = results.calibration(name) if metric.in_table else []
+    calibration = results.calibration(name) if name in results.settings.evaluation.printed else []
     if not calibration:
         return []
     split = "training" if metric.reference == "train" else metric.reference

@@ -82,7 +82,7 @@ def describe_checkpoint(model: Model) -> dict[str, Any]:
 
 
 def _revisions(model: Model) -> dict[str, str | None]:
-    samples = read_record(model.files.samples_record(), (), checkpoint=model.key)
+    samples = read_record(model.files.samples_record, (), checkpoint=model.key)
     return {"samples": samples["revision"], **model.measured_by}
 
 

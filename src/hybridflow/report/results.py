@@ -18,15 +18,15 @@ from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import training_key
 
 LIKELIHOOD_PROTOCOL = ("version", "split", "images", "importance_samples", "seed")
-FIDELITY_PROTOCOL = ("images", "sets", "sampling", "reference_images", "weights_sha256", "extractors")
+FIDELITY_PROTOCOL = ("images", "sampling", "reference_images", "weights_sha256", "extractors")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric's mean over the sets of samples, and its sample standard deviation over them (None for one set)."""
+    """A metric's value, and its standard error over images (None where the metric knows none)."""
 
     value: float
-    sd: float | None
+    se: float | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Model:
         key: of its checkpoint.
         bounds: None for a generator without a likelihood.
         metrics: by name.
-        class_counts: images by class, one list a set of samples; None if nothing counts them.
+        class_counts: samples by class; None if nothing counts them.
         measured_by: git revision of the code that measured it, by record.
     """
 
@@ -56,7 +56,7 @@ class Model:
     key: str
     bounds: Bounds | None
     metrics: dict[str, Measured]
-    class_counts: list[list[int]] | None
+    class_counts: list[int] | None
     measured_by: dict[str, str | None]
 
 
@@ -128,7 +128,7 @@ def read_results(folder: str | Path, settings: Settings, dataset_hash: str) -> R
             likelihood = _compare(protocol, files.likelihood, wanted_likelihood, likelihood)
             bounds = Bounds(*(found[part] for part in Bounds.__dataclass_fields__))
             measured_by["likelihood"] = found["revision"]
-        metrics = {part: Measured(entry["value"], entry["sd"]) for part, entry in record["metrics"].items()}
+        metrics = {part: Measured(entry["value"], entry["se"]) for part, entry in record["metrics"].items()}
         models[name].append(Model(files, key, bounds, metrics, record["class_counts"], measured_by))
     cifar10 = settings.dataset.source == "cifar10"  # what others report is about CIFAR-10
     rows = [Row(entry, models[name], entry.reference if cifar10 else None) for name, entry in settings.variants.items()]
@@ -176,7 +176,6 @@ def _configured(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     metrics, sampling = settings.evaluation.metrics, settings.sampling
     return likelihood, {
         "images": sampling.images,
-        "sets": sampling.repeats if metrics else 1,
         "sampling": sampling.identity(),
         "metrics": {name: METRICS[name].version for name in metrics},
     }

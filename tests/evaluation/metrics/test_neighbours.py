@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from hybridflow.evaluation.metrics.features import Features
 from hybridflow.evaluation.metrics.frechet import Moments
@@ -40,39 +42,52 @@ def test_formulas(shift: float) -> None:
         authenticity: 100 * (reach(real, 1)[between.argmin(0)] < between.min(0)).mean(),
     }
     for metric, value in expected.items():
-        assert metric(features(fake), features(real)) == pytest.approx(value, abs=1e-6), metric.__name__
+        assert metric(features(fake), features(real)).value == pytest.approx(value, abs=1e-6), metric.__name__
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     real = draw(0, 100)
-    whole = radii(real, 5)
+    whole = radii(real, [5])[:, 0]
     monkeypatch.setattr("hybridflow.evaluation.metrics.neighbours.BLOCK", 7)
-    np.testing.assert_allclose(radii(real, 5), whole, rtol=1e-12)
+    np.testing.assert_allclose(radii(real, [5])[:, 0], whole, rtol=1e-12)
     np.testing.assert_allclose(whole, reach(real, 5) ** 2, rtol=1e-9)
 
 
 def test_equal_distributions() -> None:
     real, fake = features(draw(0, 1500)), features(draw(1, 1500))
     expected = 1 - math.prod((1500 - i) / (3000 - i) for i in range(1, 6))  # arXiv 2002.09797, eq. 10
-    assert coverage(fake, real) == pytest.approx(expected, abs=0.015)
-    assert density(fake, real) == pytest.approx(1, abs=0.06)
+    assert coverage(fake, real).value == pytest.approx(expected, abs=0.015)
+    assert density(fake, real).value == pytest.approx(1, abs=0.06)
 
 
 def test_one_image_again_and_again_is_precise_and_recalls_nothing() -> None:
     real = draw(0, 200)
     collapsed = features(np.repeat(real[:1], 200, axis=0))
-    assert precision(collapsed, features(real)) == 1
-    assert recall(collapsed, features(real)) <= 1 / 200  # the image itself
-    assert coverage(collapsed, features(real)) < 0.1
+    assert precision(collapsed, features(real)).value == 1
+    assert recall(collapsed, features(real)).value <= 1 / 200  # the image itself
+    assert coverage(collapsed, features(real)).value < 0.1
 
 
 def test_copies_are_not_authentic() -> None:
     real = draw(0, 200)
-    assert authenticity(features(real[:50] + 0.002), features(real)) == 0
-    assert authenticity(features(draw(1, 50, shift=9.0)), features(real)) == 100
+    assert authenticity(features(real[:50] + 0.002), features(real)).value == 0
+    assert authenticity(features(draw(1, 50, shift=9.0)), features(real)).value == 100
 
 
 def test_both_sets_are_cut_to_the_same_number() -> None:
     real, fake = draw(0, 300), draw(1, 200)
     for metric in (precision, recall, density, coverage):
-        assert metric(features(fake), features(real)) == metric(features(fake), features(real[:200])), metric.__name__
+        whole, cut = (metric(features(fake), features(images)) for images in (real, real[:200]))
+        assert whole.value == cut.value, metric.__name__
+
+
+def test_precision_and_recall_are_those_of_torch_fidelity() -> None:
+    real, fake = draw(0, 300), draw(1, 300, 0.5)
+    theirs = prc_features_to_metric(*(torch.from_numpy(v) for v in (fake, real)), prc_neighborhood=3, verbose=False)
+    assert precision(features(fake), features(real)).value == pytest.approx(theirs[KEY_METRIC_PRECISION])
+    assert recall(features(fake), features(real)).value == pytest.approx(theirs[KEY_METRIC_RECALL])
+
+
+def test_the_error_of_a_share_is_that_of_a_proportion() -> None:
+    found = precision(features(draw(1, 300, 0.5)), features(draw(0, 300)))
+    assert found.standard_error == pytest.approx(math.sqrt(found.value * (1 - found.value) / 299))

@@ -18,8 +18,9 @@ from hybridflow.report.tables import columns
 from hybridflow.report.tables.columns import Column
 from hybridflow.report.tables.render import escape_latex
 from hybridflow.report.tables.table import read_csv, write_csv, write_table
+from hybridflow.runtime.errors import UserError
 
-COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", "bpd", "bpd_sd"]
+COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", "bpd", "bpd_sd", "bpd_low", "bpd_high"]
 
 
 def write(experiment: Experiment) -> tuple[pd.DataFrame, str, str]:
@@ -35,7 +36,7 @@ def rows(markdown: str) -> list[str]:
 
 def test_one_row_a_variant_with_means_and_deviations_over_seeds(make_experiment: Callable[..., Experiment]) -> None:
     table, markdown, _ = write(make_experiment(seeds=[0, 1]))
-    distances = ["fd_cifar", "fd_cifar_sd", "fd_cifar_test", "fd_cifar_test_sd"]
+    distances = [f"{name}{end}" for name in ("fd_cifar", "fd_cifar_test") for end in ("", "_sd", "_low", "_high")]
     assert list(table.columns) == [*COLUMNS, *distances, "reference_bpd", "reference_fid"]
     assert list(table.variant) == ["baseline", "control", "dcgan-0.5"]
     assert list(table.discriminator) == ["none", "none", "dcgan"]
@@ -59,35 +60,34 @@ def test_metrics_on_feature_vectors_name_their_numbers_of_images(make_experiment
     assert "40 generated images against 64 training images" in markdown
 
 
-def test_one_seed_has_no_deviation(experiment: Experiment) -> None:
+def test_one_seed_has_errors_over_images(experiment: Experiment) -> None:
     table, markdown, latex = write(experiment)
     assert table[["bpd_sd", "fd_cifar_sd"]].isna().all(axis=None)
-    assert "±" not in "".join(rows(markdown))
+    assert list(table.fd_cifar_low) == pytest.approx([40 - 0.98, 41 - 0.98, 42 - 0.98], abs=1e-3)
+    assert list(table.fd_cifar_high) == pytest.approx([40 + 0.98, 41 + 0.98, 42 + 0.98], abs=1e-3)
     assert (
         rows(markdown)[0] == "| Variant | Discriminator | Factor | BPD ↓ | FD-CIFAR ↓ | Reference BPD | Reference FID |"
     )
-    assert rows(markdown)[3].endswith("| 41.000 | – | – |")  # nobody reports anything for it
-    assert r"control & none & 0 & " in latex
+    assert rows(markdown)[3].endswith("| 41.000 ± 0.500 | – | – |")  # nobody reports anything for it
+    assert r"41.000 $\pm$ 0.500" in latex
+    assert "One training seed: ± is the standard error over images" in markdown
 
 
-def test_the_deviation_over_sets_is_shown_for_one_seed_and_pooled_over_several(
-    make_experiment: Callable[..., Experiment],
-) -> None:
-    sets = {"sampling": {"repeats": 2}}
-    table, markdown, latex = write(make_experiment(**sets))
-    assert list(table.fd_cifar_sampling_sd) == [0.5] * 3
-    assert "40.000 ± 0.500" in markdown
-    assert r"40.000 $\pm$ 0.500" in latex
-    assert "One training seed. Distances are means over 2 sets of samples" in markdown
-    assert "2 sets of 40 generated images against 64 training images" in markdown
-    several = make_experiment(**sets, experiment="other", seeds=[1, 2])
-    metrics = several.read().models[0].metrics
-    changed = {name: {"value": part.value, "sd": 1.5, "version": 1} for name, part in metrics.items()}
-    several.change("fidelity", "baseline", 1, metrics=changed)
-    table, markdown, _ = write(several)
-    assert table.fd_cifar_sampling_sd[0] == pytest.approx(math.sqrt((1.5**2 + 0.5**2) / 2))
-    assert "43.000 ± 1.414" in markdown
-    assert "± is the sample standard deviation over training seeds. Each model's distances are means" in markdown
+def test_several_seeds_have_deviations_and_intervals_over_them(make_experiment: Callable[..., Experiment]) -> None:
+    table, markdown, _ = write(make_experiment(seeds=[0, 1, 2]))
+    assert table.fd_cifar_sd[0] == pytest.approx(2)  # 40, 42, 44
+    half = 4.302653 * 2 / math.sqrt(3)  # Student's quantile with 2 degrees of freedom
+    assert (table.fd_cifar_low[0], table.fd_cifar_high[0]) == pytest.approx((42 - half, 42 + half))
+    assert "42.000 ± 2.000" in markdown
+    assert "± is the sample standard deviation over them" in markdown
+
+
+def test_the_configuration_chooses_what_is_printed(make_experiment: Callable[..., Experiment]) -> None:
+    table, markdown, _ = write(make_experiment(evaluation={"table": ["fd_cifar_test"]}))
+    assert {"fd_cifar", "fd_cifar_test"} < set(table.columns)
+    assert "| BPD ↓ | FD-CIFAR (test) ↓ |" in markdown
+    with pytest.raises(UserError, match=r"`evaluation.table` names 'fd_cofar', which is not in `evaluation.metrics`"):
+        make_experiment(experiment="other", evaluation={"table": ["fd_cofar"]})
 
 
 def test_the_notes_say_how_it_was_measured(experiment: Experiment) -> None:
@@ -126,13 +126,13 @@ def test_a_distance_of_other_inception_weights_is_never_called_fid(make_experime
     table, markdown, _ = write(experiment)
     assert table.fid.isna().all()
     assert "FID is left out: the Inception weights of this experiment (SHA-256 abababab...) are a stand-in" in markdown
-    assert "| – | 140.000 | 3.05 | 44 |" in rows(markdown)[2]
+    assert "| – | 140.000 ± 1.500 | 3.05 | 44 |" in rows(markdown)[2]
     for name, _ in experiment.settings.models:
         weights = {"inception": INCEPTION_SHA256, "cifar_classifier": "c"}
         experiment.change("fidelity", name, weights_sha256=weights)
     table, markdown, _ = write(experiment)
     assert list(table.fid) == [40, 41, 42]
-    assert "| 40.0 | 140.000 | 3.05 | 44 |" in rows(markdown)[2]
+    assert "| 40.0 ± 0.5 | 140.000 ± 1.500 | 3.05 | 44 |" in rows(markdown)[2]
 
 
 def test_bits_per_dimension_alone_make_a_table(make_experiment: Callable[..., Experiment]) -> None:
@@ -151,7 +151,7 @@ def test_a_generator_without_a_likelihood_has_a_dash(experiment: Experiment) -> 
     experiment.settings = experiment.settings.model_copy(update={"variants": variants | {"control": gan}})
     table, markdown, _ = write(experiment)
     assert list(table.bpd.isna()) == [False, True, False]
-    assert "| control | none | 0 | – | 41.000 |" in markdown
+    assert "| control | none | 0 | – | 41.000 ± 0.500 |" in markdown
     assert "- control: FD-CIFAR (test) 141.000" in markdown
 
 
@@ -179,12 +179,12 @@ def test_a_metric_is_one_declaration(
 ) -> None:
     toy = Metric("toy", "Toy", "cifar_classifier", abs, "a toy", digits=1, better="higher")
     monkeypatch.setitem(METRICS, "toy", toy)
-    table, markdown, _ = write(make_experiment(evaluation={"metrics": ["toy"]}, sampling={"repeats": 2}))
+    table, markdown, _ = write(make_experiment(evaluation={"metrics": ["toy"]}))
     assert list(table.toy) == [40, 41, 42]
-    assert {"toy_sd", "toy_sampling_sd"} < set(table.columns)
+    assert {"toy_sd", "toy_low", "toy_high"} < set(table.columns)
     assert "| Toy ↑ |" in markdown
     assert "| 42.0 ± 0.5 |" in markdown
-    assert "Toy: a toy (test accuracy 91.2 %). 2 sets of 40 generated images against 64 training images" in markdown
+    assert "Toy: a toy (test accuracy 91.2 %). 40 generated images against 64 training images" in markdown
 
 
 def test_a_metric_that_is_not_calibrated_has_no_scale(make_experiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,11 +198,12 @@ def test_a_metric_that_is_not_calibrated_has_no_scale(make_experiment, monkeypat
 
 
 def test_a_column_is_one_object(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    toy = Column("steps", "Steps", lambda row: 5.0, "{:.0f}k".format, {"sd": lambda row: 2.0})
+    toy = Column(
+        "steps", "Steps", lambda row: 5.0, "{:.0f}k".format, spread=lambda row: 2.0, further={"sd": lambda row: 2.0}
+    )
     monkeypatch.setattr(columns, "MODEL_COLUMNS", [*columns.MODEL_COLUMNS, toy])
     table, markdown, latex = write(experiment)
     assert list(table.steps) == [5.0] * 3
-    assert list(table.steps_sd) == [2.0] * 3
     assert "| Steps | FD-CIFAR ↓ |" in markdown
     assert "| 5k ± 2k |" in markdown
     assert r"& 5k $\pm$ 2k &" in latex

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,49 @@ class Features:
 NO_VECTORS = np.empty((0, 0), np.float16)
 
 
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A metric's value, and what single images add to it.
+
+    Attributes:
+        value: of the metric.
+        contributions: (n,) one an image, generated or real, whose spread is the value's sampling error: where the value
+            is a mean over images, its terms; else the value plus the image's influence on it (the infinitesimal
+            jackknife). None where that is not known.
+        count: images the value rests on, where contributions are of the first n of them only.
+    """
+
+    value: float
+    contributions: np.ndarray | None = None
+    count: int | None = None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Over the images, with those they are compared with held fixed."""
+        return None if self.contributions is None else standard_error(self.contributions, self.count)
+
+    @classmethod
+    def mean_of(cls, contributions: np.ndarray) -> Estimate:
+        """A metric that is the mean of a number of every image."""
+        return cls(float(contributions.mean()), contributions)
+
+
+def standard_error(contributions: np.ndarray, count: int | None = None) -> float:
+    """Of the mean of ``count`` numbers (as many as are given, if None), from the spread of the given ones."""
+    return float(contributions.std(ddof=1)) / math.sqrt(count or len(contributions))
+
+
+def estimate(metric: Metric, generated: Features, reference: Features) -> Estimate:
+    """A metric with its error, if the metric knows it."""
+    found = metric.load()(generated, reference)
+    return found if isinstance(found, Estimate) else Estimate(float(found))
+
+
 def evaluate(metric: Metric, generated: Features, reference: Features) -> float:
-    """The value of a metric, from what it needs."""
+    """The value of a metric alone; a metric of moments is spared what its error costs."""
     if metric.needs == "moments":
-        return float(metric.load()(generated.moments, reference.moments))
-    return float(metric.load()(generated, reference))
+        generated = Features(generated.moments, NO_VECTORS)
+    return estimate(metric, generated, reference).value
 
 
 def write_vectors(path: Path, vectors: np.ndarray) -> None:

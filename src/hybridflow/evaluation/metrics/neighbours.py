@@ -6,46 +6,40 @@ The ball of an image reaches to its k-th nearest neighbour in its own set, itsel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
-from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-from hybridflow.evaluation.metrics.features import Features
+from hybridflow.evaluation.metrics.features import Estimate, Features
 
 PRECISION_NEIGHBOURS = 3  # Kynkäänniemi et al., arXiv 1904.06991
 DENSITY_NEIGHBOURS = 5  # Naeem et al., arXiv 2002.09797
 BLOCK = 1000  # rows of a distance matrix in memory at once
 
 
-def precision(generated: Features, reference: Features) -> float:
+def precision(generated: Features, reference: Features) -> Estimate:
     """Share of generated images inside some real image's ball (arXiv 1904.06991)."""
-    return _precision_recall(generated, reference)[KEY_METRIC_PRECISION]
+    return Estimate.mean_of(_neighbours(generated, reference).fake_inside)
 
 
-def recall(generated: Features, reference: Features) -> float:
+def recall(generated: Features, reference: Features) -> Estimate:
     """Share of real images inside some generated image's ball (arXiv 1904.06991)."""
-    return _precision_recall(generated, reference)[KEY_METRIC_RECALL]
+    return Estimate.mean_of(_neighbours(generated, reference).real_inside)
 
 
-def density(generated: Features, reference: Features) -> float:
+def density(generated: Features, reference: Features) -> Estimate:
     """Real balls that a generated image is in, on average, divided by k; about 1 for equal distributions."""
-    fake, real = _equally_many(generated, reference)
-    reach = _reach(reference, len(real), DENSITY_NEIGHBOURS)
-    inside = sum(int((distances < reach).sum()) for distances in squared_distances(fake, real))
-    return inside / (DENSITY_NEIGHBOURS * len(fake))
+    return Estimate.mean_of(_neighbours(generated, reference).balls / DENSITY_NEIGHBOURS)
 
 
-def coverage(generated: Features, reference: Features) -> float:
+def coverage(generated: Features, reference: Features) -> Estimate:
     """Share of real balls that hold a generated image; about 0.97 for equal distributions."""
-    fake, real = _equally_many(generated, reference)
-    nearest = np.concatenate([distances.min(1) for distances in squared_distances(real, fake)])
-    return float((nearest < _reach(reference, len(real), DENSITY_NEIGHBOURS)).mean())
+    return Estimate.mean_of(_neighbours(generated, reference).covered)
 
 
-def authenticity(generated: Features, reference: Features) -> float:
+def authenticity(generated: Features, reference: Features) -> Estimate:
     """AuthPct (arXiv 2102.08921): percentage of generated images that look like no copy of a training image.
 
     A generated image counts if the training image nearest to it has another training image that is nearer. The value of
@@ -53,15 +47,52 @@ def authenticity(generated: Features, reference: Features) -> float:
     that.
     """
     fake, real = _vectors(generated), _vectors(reference)
-    between = _reach(reference, len(real), 1)
+    between = _reach(reference, len(real))[:, 0]
     found = [(distances.argmin(1), distances.min(1)) for distances in squared_distances(fake, real)]
     closest, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-    return 100 * float((between[closest] < distance).mean())
+    return Estimate.mean_of(100 * (between[closest] < distance))
 
 
-def radii(vectors: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of every vector to its k-th nearest neighbour: (n,) float64. The 0-th is the vector itself."""
-    return np.concatenate([np.partition(block, k, axis=1)[:, k] for block in squared_distances(vectors, vectors)])
+@dataclass(frozen=True, eq=False)
+class _Neighbours:
+    """Who is in whose ball, of equally many generated and real images.
+
+    Attributes:
+        fake_inside: (n,) bool, whether a generated image is in some real ball of k = 3.
+        balls: (n,) in how many real balls of k = 5 it is.
+        real_inside: (n,) bool, whether a real image is in some generated ball of k = 3.
+        covered: (n,) bool, whether its own ball of k = 5 holds a generated image.
+    """
+
+    fake_inside: np.ndarray
+    balls: np.ndarray
+    real_inside: np.ndarray
+    covered: np.ndarray
+
+
+@lru_cache(maxsize=1)  # four metrics of a set come from one pass
+def _neighbours(generated: Features, reference: Features) -> _Neighbours:
+    count = min(len(generated.vectors), len(reference.vectors))
+    fake, real = _vectors(generated)[:count], _vectors(reference)[:count]
+    narrow, wide = _reach(reference, count).T[1:]
+    own = radii(fake, [PRECISION_NEIGHBOURS])[:, 0]
+    fake_inside, balls, nearest = [], [], np.full(count, np.inf)
+    real_inside = np.zeros(count, bool)
+    for start, distances in zip(range(0, count, BLOCK), squared_distances(fake, real), strict=True):
+        fake_inside.append((distances <= narrow).any(1))
+        balls.append((distances < wide).sum(1))
+        real_inside |= (distances <= own[start : start + BLOCK, None]).any(0)
+        nearest = np.minimum(nearest, distances.min(0))
+    return _Neighbours(np.concatenate(fake_inside), np.concatenate(balls), real_inside, nearest < wide)
+
+
+def radii(vectors: np.ndarray, ks: Sequence[int]) -> np.ndarray:
+    """Squared distance of every vector to its k-th nearest neighbour, for every k: (n, len(ks)) float64.
+
+    The 0-th neighbour is the vector itself.
+    """
+    blocks = squared_distances(vectors, vectors)
+    return np.concatenate([np.partition(block, ks, axis=1)[:, ks] for block in blocks])
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
@@ -75,27 +106,9 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
         yield np.maximum(block, 0, out=block)
 
 
-@lru_cache(maxsize=8)  # of a job's sets and metrics, most have the same reference
-def _reach(features: Features, count: int, k: int) -> np.ndarray:
-    return radii(_vectors(features)[:count], k)
-
-
-@lru_cache(maxsize=16)  # both metrics of a set come from one computation
-def _precision_recall(generated: Features, reference: Features) -> dict[str, float]:
-    fake, real = map(torch.from_numpy, _equally_many(generated, reference))
-    return prc_features_to_metric(
-        fake,
-        real,
-        prc_neighborhood=PRECISION_NEIGHBOURS,
-        prc_batch_size=BLOCK,
-        save_cpu_ram=True,
-        verbose=False,
-    )
-
-
-def _equally_many(generated: Features, reference: Features) -> tuple[np.ndarray, np.ndarray]:
-    count = min(len(generated.vectors), len(reference.vectors))
-    return _vectors(generated)[:count], _vectors(reference)[:count]
+@lru_cache(maxsize=4)  # the sets of a job and most metrics have the same reference
+def _reach(features: Features, count: int) -> np.ndarray:
+    return radii(_vectors(features)[:count], [1, PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS])
 
 
 def _vectors(features: Features) -> np.ndarray:

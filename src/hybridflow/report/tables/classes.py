@@ -9,17 +9,17 @@ from hybridflow.report.results import Results
 
 
 def class_table(results: Results) -> pd.DataFrame:
-    """Counts by class, one row per model and set of samples; empty if nothing counted them."""
+    """Counts by class, one row a model; empty if nothing counted them."""
     rows = [
-        [model.files.variant, model.files.seed, number, sum(counts), *counts]
+        [model.files.variant, model.files.seed, sum(model.class_counts), *model.class_counts]
         for model in results.models
-        for number, counts in enumerate(model.class_counts or [])
+        if model.class_counts
     ]
-    return pd.DataFrame(rows, columns=["variant", "seed", "set", "images", *CLASS_NAMES])
+    return pd.DataFrame(rows, columns=["variant", "seed", "images", *CLASS_NAMES])
 
 
 def class_shares(counts: pd.DataFrame) -> pd.DataFrame:
-    """Shares of the classes over all sets of each model, and how far they are from equal shares.
+    """Shares of the classes of each model's samples, and how far they are from equal shares.
 
     Returns:
         Indexed by (variant, seed): ``images``, one column per class (shares, which sum to 1), and ``imbalance``, the

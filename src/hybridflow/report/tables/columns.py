@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hybridflow.config.metrics import METRICS, Metric
 from hybridflow.report.results import Results, Row
+from hybridflow.report.tables.intervals import image_interval, seed_interval
 
 Value = str | float | None
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -37,8 +37,8 @@ class Column:
         heading: in print; None for one that only the CSV file has.
         fill: its value in a row, None where there is none.
         show: a value in print.
-        deviations: standard deviations by suffix: further columns of the CSV file, ``fid_sd`` say. In print the first
-            one that is known follows ±.
+        spread: what follows ± in print, if it is known.
+        further: further columns of the CSV file by suffix, ``fid_sd`` say.
         text: whether it holds words, on the left side.
         shown: whether it is printed, given the values of all rows.
     """
@@ -47,7 +47,8 @@ class Column:
     heading: str | None
     fill: Callable[[Row], Value]
     show: Callable[..., str] = str
-    deviations: Mapping[str, Callable[[Row], float | None]] = field(default_factory=dict)
+    spread: Callable[[Row], float | None] = lambda row: None
+    further: Mapping[str, Callable[[Row], float | None]] = field(default_factory=dict)
     text: bool = False
     shown: Callable[[Sequence[Value]], bool] = always
 
@@ -56,8 +57,8 @@ class Column:
         value = self.fill(row)
         if value is None:
             return missing
-        known = [sd for sd in (fill(row) for fill in self.deviations.values()) if sd is not None]
-        return self.show(value) + (f" ± {self.show(known[0])}" if known else "")
+        spread = self.spread(row)
+        return self.show(value) + ("" if spread is None else f" ± {self.show(spread)}")
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -70,21 +71,46 @@ def deviation(values: Sequence[float | None]) -> float | None:
     return None if len(values) < 2 or None in values else statistics.stdev(values)
 
 
-def pooled(deviations: Sequence[float | None]) -> float | None:
-    """Root of the mean square of deviations that rest on equally many values; None where one is missing."""
-    return None if None in deviations else math.sqrt(statistics.fmean(value**2 for value in deviations))
-
-
 def _decimals(digits: int) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f}"
 
 
-def _bpd(row: Row) -> list[float | None]:
-    return [model.bounds and model.bounds.iwbo_bpd for model in row.models]
-
-
 def _loss(row: Row) -> str | None:
     return row.variant.adversarial.loss if row.variant.discriminator else None
+
+
+def quantity(
+    name: str,
+    heading: str | None,
+    digits: int,
+    values: Callable[[Row], list[float | None]],
+    errors: Callable[[Row], list[float | None]],
+    shown: Callable[[Sequence[Value]], bool] = always,
+) -> Column:
+    """The column of a number that is measured: mean over seeds, deviation over them, 95 % interval.
+
+    Args:
+        values: of every model of a row, one a seed.
+        errors: their standard errors over images. With one seed the interval and ± are over images.
+    """
+
+    def spread(row: Row) -> float | None:
+        return deviation(values(row)) if len(row.models) > 1 else errors(row)[0]
+
+    def interval(row: Row, end: int) -> float | None:
+        found, error = values(row), errors(row)[0]
+        if None in found or (len(found) == 1 and error is None):
+            return None
+        return (seed_interval(found) if len(found) > 1 else image_interval(found[0], error))[end]
+
+    further = {
+        "sd": lambda row: deviation(values(row)),
+        "low": lambda row: interval(row, 0),
+        "high": lambda row: interval(row, 1),
+    }
+    return Column(
+        name, heading, lambda row: mean(values(row)), _decimals(digits), spread=spread, further=further, shown=shown
+    )
 
 
 MODEL_COLUMNS: list[Column] = [
@@ -99,12 +125,12 @@ MODEL_COLUMNS: list[Column] = [
     Column("factor", "Factor", lambda row: row.variant.adversarial_weight, "{:g}".format),
     Column("family", "Family", lambda row: row.variant.generator.family, text=True, shown=if_rows_differ),
     Column("seeds", None, lambda row: len(row.models)),
-    Column(
+    quantity(
         "bpd",
         "BPD ↓",
-        lambda row: mean(_bpd(row)),
-        _decimals(3),
-        {"sd": lambda row: deviation(_bpd(row))},
+        3,
+        lambda row: [model.bounds and model.bounds.iwbo_bpd for model in row.models],
+        lambda row: [model.bounds and model.bounds.iwbo_bpd_se for model in row.models],
         shown=if_known,
     ),
 ]
@@ -130,21 +156,18 @@ REFERENCE_COLUMNS: list[Column] = [
 
 
 def metric_column(metric: Metric, results: Results) -> Column:
-    """The column of a metric: mean over seeds; deviations over seeds and, with several sets of samples, over these.
+    """The column of a metric; empty where stand-in weights make it another number."""
 
-    Over several seeds the deviation over sets is the root of the mean variance.
-    """
-
-    def measured(row: Row, part: str = "value") -> list[float | None]:
+    def measured(row: Row, part: str) -> list[float | None]:
         if results.has_standin(metric.name):
             return [None] * len(row.models)
         return [getattr(model.metrics[metric.name], part) for model in row.models]
 
-    deviations = {"sd": lambda row: deviation(measured(row))}
-    if results.fidelity["sets"] > 1:
-        deviations["sampling_sd"] = lambda row: pooled(measured(row, "sd"))
-    heading = f"{metric.heading} {ARROWS[metric.better]}" if metric.in_table else None
-    return Column(metric.name, heading, lambda row: mean(measured(row)), _decimals(metric.digits), deviations)
+    printed = metric.name in results.settings.evaluation.printed
+    heading = f"{metric.heading} {ARROWS[metric.better]}" if printed else None
+    return quantity(
+        metric.name, heading, metric.digits, lambda row: measured(row, "value"), lambda row: measured(row, "se")
+    )
 
 
 def table_columns(results: Results) -> list[Column]:

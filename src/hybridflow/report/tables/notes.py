@@ -23,7 +23,7 @@ def describe_table(results: Results) -> list[str]:
             f"standard error over images is at most {error:.4f}."
         )
     notes.append(_describe_spread(results))
-    shown = [METRICS[name] for name in settings.evaluation.metrics if METRICS[name].in_table]
+    shown = [METRICS[name] for name in settings.evaluation.printed]
     for metric in shown:
         notes += _describe_metric(metric, results)
     if not shown:
@@ -42,13 +42,12 @@ def _describe_metric(metric: Metric, results: Results) -> list[str]:
             f"{name} is left out: the Inception weights of this experiment (SHA-256 {weights[:8]}...) are a stand-in, "
             "not the file that defines FID. The number is in every fidelity.json."
         ]
-    sets = f"{protocol['sets']} sets of " if protocol["sets"] > 1 else ""
     counts = {"samples": protocol["images"]} | protocol["reference_images"]
     if metric.needs == "features":
         counts = protocol["feature_images"]
     against = f"{counts[metric.reference]:,} {_split(metric)} images"
     notes = [
-        f"{name}: {metric.summary}{describe_extractor(results, metric.extractor)}. {sets}{counts['samples']:,} "
+        f"{name}: {metric.summary}{describe_extractor(results, metric.extractor)}. {counts['samples']:,} "
         f"generated images against {against}: compare it only with values of the same features and as many images."
     ]
     evaluation = results.settings.evaluation
@@ -76,22 +75,15 @@ def describe_extractor(results: Results, extractor: str) -> str:
 
 
 def _describe_spread(results: Results) -> str:
-    """What ± means in the table: it is either over training seeds or over sets of samples."""
-    number = results.fidelity["sets"]
-    sets = f"{number} sets of samples from different sampling seeds"
-    if number == 1:
-        return (
-            "Means over training seeds; ± is the sample standard deviation over seeds and is given for two or more "
-            "seeds."
-        )
+    """What ± means in the table."""
     if len(results.settings.seeds) == 1:
         return (
-            f"One training seed. Distances are means over {sets}, and their ± is the sample standard deviation over "
-            "these sets: it says nothing about other trainings. BPD has no ±."
+            "One training seed: ± is the standard error over images, and says nothing about other trainings. 95 % "
+            "intervals are in the CSV file, those of differences in differences.csv."
         )
     return (
-        "Means over training seeds; ± is the sample standard deviation over training seeds. Each model's distances are "
-        f"means over {sets}; the deviation over sets is in the CSV file."
+        "Means over training seeds; ± is the sample standard deviation over them. 95 % intervals are in the CSV file, "
+        "those of differences in differences.csv."
     )
 
 
@@ -104,7 +96,7 @@ def describe_row(row: Row, results: Results) -> str | None:
         error = max(model.bounds.elbo_bpd_se for model in row.models)
         parts.append(f"ELBO {mean(elbo):.3f}{spread} BPD (standard error over images {error:.4f})")
     for metric in (METRICS[name] for name in results.settings.evaluation.metrics):
-        if not metric.in_table and not results.has_standin(metric.name):
+        if metric.name not in results.settings.evaluation.printed and not results.has_standin(metric.name):
             value = mean([model.metrics[metric.name].value for model in row.models])
             parts.append(f"{metric.heading} {value:.{metric.digits}f}")
     return f"{row.variant.name}: {', '.join(parts)}" if parts else None

@@ -36,11 +36,11 @@ def write_table(out_csv: str | Path, out_md: str | Path, out_tex: str | Path, re
 
 
 def full_table(results: Results) -> pd.DataFrame:
-    """Every column and its deviations, one row a variant."""
+    """Every column with its deviation and interval, one row a variant."""
     table = {}
     for column in table_columns(results):
         table[column.name] = [column.fill(row) for row in results.rows]
-        for suffix, fill in column.deviations.items():
+        for suffix, fill in column.further.items():
             table[f"{column.name}_{suffix}"] = [fill(row) for row in results.rows]
     return pd.DataFrame(table)
 
