@@ -31,7 +31,7 @@ rule all:
     input:
         rules.build_table.output,
         rules.draw_samples.output,
-        rules.draw_tradeoff.output,
+        rules.build_frontier.output,
         rules.draw_training.output,
         rules.build_details.output,
         rules.write_provenance.output,

@@ -62,7 +62,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
         "evaluate_fidelity": models,
         "build_table": 1,
         "draw_samples": 1,
-        "draw_tradeoff": 1,
+        "build_frontier": 1,
         "draw_training": 1,
         "build_details": 1,
         "write_provenance": 1,
@@ -131,7 +131,7 @@ def test_the_run_makes_table_figures_and_provenance(finished: Project) -> None:
     assert list(table.reference_bpd) == [3.05, 3.35]
     markdown = (results / "table1.md").read_text()
     assert "not comparable" in markdown
-    for figure in ("samples", "tradeoff", "training"):
+    for figure in ("samples", "frontier", "training"):
         assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     details = (results / "details.md").read_text()

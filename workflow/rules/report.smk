@@ -24,6 +24,7 @@ rule build_table:
     params:
         dataset=DATASET_HASH,
         small=SETTINGS.small,  # a note under the table
+        printed=SETTINGS.evaluation.printed,
         references=[variant.reference and variant.reference.model_dump() for variant in SETTINGS.variants.values()],
     script:
         "../scripts/build_table.py"
@@ -49,23 +50,33 @@ rule draw_samples:
         "../scripts/draw_samples.py"
 
 
-rule draw_tradeoff:
+rule build_frontier:
     input:
         table=rules.build_table.output.csv,
     output:
+        csv=report(
+            f"{RESULTS}/frontier.csv",
+            caption="../report/frontier.rst",
+            category="Table 1",
+            labels={"content": "frontier"},
+        ),
+        md=f"{RESULTS}/frontier.md",
         png=report(
-            f"{RESULTS}/figures/tradeoff.png",
-            caption="../report/tradeoff.rst",
+            f"{RESULTS}/figures/frontier.png",
+            caption="../report/frontier.rst",
             category="Figures",
             labels={"content": "likelihood against quality"},
         ),
-        pdf=f"{RESULTS}/figures/tradeoff.pdf",
+        pdf=f"{RESULTS}/figures/frontier.pdf",
     log:
-        f"{LOGS}/draw_tradeoff.log",
+        f"{LOGS}/build_frontier.log",
     conda:
         "../envs/environment.yml"
+    params:
+        variants=[repr(variant) for variant in SETTINGS.variants.values()],
+        printed=SETTINGS.evaluation.printed,
     script:
-        "../scripts/draw_tradeoff.py"
+        "../scripts/build_frontier.py"
 
 
 rule draw_training:

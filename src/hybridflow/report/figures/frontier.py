@@ -1,0 +1,89 @@
+"""The frontier: bits/dim against every Frechet distance, a line a recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from hybridflow.config.metrics import METRICS
+from hybridflow.report.figures.style import figure_style, save_figure, series_colors
+from hybridflow.report.tables.frontier import LIKELIHOOD
+
+MARKERS = "osD^v<>pPX"
+
+
+def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: pd.DataFrame) -> None:
+    """One panel a distance; points are labelled with their weight, those on the Pareto front are filled.
+
+    Every recipe's line starts at the models of likelihood training alone. What others report is a cross, in the panel
+    of the metric that they report.
+
+    Args:
+        frontier: content of ``frontier.csv``.
+        table: content of ``table1.csv``.
+    """
+    names = list(dict.fromkeys(frontier.recipe))
+    looks = dict(zip(names, zip(series_colors(len(names)), MARKERS * len(names), strict=False), strict=False))
+    panels = list(dict.fromkeys(frontier.metric))
+    with figure_style():
+        width = max(len(panels), 1)
+        figure, axes = plt.subplots(1, width, figsize=(4.6 * width, 4.2), squeeze=False, layout="constrained")
+        reported = False
+        for ax, metric in zip(axes.flat, panels, strict=False):
+            _draw_panel(ax, frontier[frontier.metric == metric], metric, looks)
+            reported |= _draw_references(ax, table, metric)
+        if panels:
+            handles = [
+                Line2D([], [], color=color, marker=marker, ls="" if name.startswith(LIKELIHOOD) else "-", label=name)
+                for name, (color, marker) in looks.items()
+            ]
+            handles.append(Line2D([], [], ls="", marker="o", mfc="white", mec="0.3", label="beaten in both"))
+            if reported:
+                handles.append(Line2D([], [], ls="", marker="x", mew=1.8, color="0.3", label="reported by others"))
+            title = f"mean ± sd over {table.seeds.max()} training seeds" if table.seeds.max() > 1 else None
+            columns = max(1, int(width * 2.2))
+            figure.legend(handles=handles, title=title, loc="outside lower center", ncols=columns, frameon=False)
+        else:
+            axes[0, 0].set_axis_off()
+            axes[0, 0].text(0.5, 0.5, "No variant has both bits/dim and a Fréchet distance.", ha="center")
+        save_figure(figure, outputs)
+
+
+def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]) -> None:
+    plain = rows.recipe.str.startswith(LIKELIHOOD)
+    for name, points in rows.groupby("recipe", sort=False):
+        color, marker = looks[str(name)]
+        adversarial = not str(name).startswith(LIKELIHOOD)
+        if adversarial:
+            line = pd.concat([rows[plain & (rows.family == points.family.iloc[0])].head(1), points])
+            ax.plot(line.bpd, line.value, color=color, lw=1.2, alpha=0.7, zorder=1)
+        for row in points.itertuples(index=False):
+            errors = [None if math.isnan(sd) else sd for sd in (row.bpd_sd, row.value_sd)]
+            fill = color if row.on_front else "white"
+            shape = {"marker": marker, "ms": 8, "mec": color, "mfc": fill, "mew": 1.4, "color": color}
+            ax.errorbar(row.bpd, row.value, xerr=errors[0], yerr=errors[1], elinewidth=1, capsize=2, ls="", **shape)
+            if adversarial:
+                ax.annotate(f"{row.weight:g}", (row.bpd, row.value), (6, 5), textcoords="offset points", fontsize=8)
+    ax.margins(0.14)
+    ax.set(xlabel="BPD ↓ (bits/dim)", ylabel=f"{METRICS[metric].heading} ↓")
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+
+
+def _draw_references(ax: Axes, table: pd.DataFrame, metric: str) -> bool:
+    """Crosses of what others report; returns whether there are any."""
+    if f"reference_{metric}" not in table:
+        return False
+    known = table[table.reference_bpd.notna() & table[f"reference_{metric}"].notna()]
+    for row in known.to_dict("records"):
+        place = (row["reference_bpd"], row[f"reference_{metric}"])
+        ax.plot(*place, marker="x", ms=8, mew=1.8, color="0.3", ls="")
+        ax.annotate(f"{row['factor']:g}", place, (6, -10), textcoords="offset points", fontsize=8, color="0.3")
+    return not known.empty

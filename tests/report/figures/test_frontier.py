@@ -1,0 +1,64 @@
+"""The frontier figure: a panel a distance, a line a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from hybridflow.report.figures.frontier import draw_frontier
+
+TABLE = pd.DataFrame(
+    {
+        "variant": ["baseline", "half", "one"],
+        "factor": [0, 0.5, 1],
+        "seeds": 1,
+        "reference_bpd": [3.05, np.nan, 6.85],
+        "reference_fid": [44.0, np.nan, 31.0],
+    }
+)
+
+
+def frontier(**over: object) -> pd.DataFrame:
+    rows = [
+        [metric, variant, "denseflow", recipe, weight, 1, bpd, np.nan, value, np.nan, front]
+        for metric in ("fid", "fd_cifar")
+        for variant, recipe, weight, bpd, value, front in (
+            ("baseline", "likelihood alone", 0, 3.0, 45.0, True),
+            ("half", "dcgan", 0.5, 3.4, 41.0, True),
+            ("one", "dcgan", 1, 6.8, 43.0, False),
+        )
+    ]
+    names = ["metric", "variant", "family", "recipe", "weight", "seeds", "bpd", "bpd_sd", "value", "value_sd"]
+    return pd.DataFrame(rows, columns=[*names, "on_front"]).assign(**over)
+
+
+def draw(folder: Path, table: pd.DataFrame) -> None:
+    draw_frontier([folder / "figure.png", folder / "figure.pdf"], table, TABLE)
+    with Image.open(folder / "figure.png") as image:
+        assert round(image.info["dpi"][0]) == 200
+    assert (folder / "figure.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_recipe_is_a_line_from_likelihood_training_on(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw(tmp_path, frontier())
+    fid, fd_cifar = drawn[0].axes
+    assert (fid.get_ylabel(), fd_cifar.get_ylabel()) == ("FID ↓", "FD-CIFAR ↓")
+    (line,) = [line for line in fid.get_lines() if len(line.get_xdata()) == 3]
+    assert list(line.get_xdata()) == [3.0, 3.4, 6.8]
+    assert list(line.get_ydata()) == [45.0, 41.0, 43.0]
+    assert [text.get_text() for text in fid.texts] == ["0.5", "1", "0", "1"]  # ours, then those of others
+    assert [text.get_text() for text in fd_cifar.texts] == ["0.5", "1"]
+    faces = [line.get_markerfacecolor() for line in fid.get_lines() if line.get_marker() == "s"]
+    assert faces[-1] == "white"
+    assert faces[0] != "white"
+    names = [text.get_text() for text in drawn[0].legends[0].texts]
+    assert names == ["likelihood alone", "dcgan", "beaten in both", "reported by others"]
+
+
+def test_nothing_to_draw_is_said(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw(tmp_path, frontier().head(0))
+    assert "No variant has both" in drawn[0].axes[0].texts[0].get_text()
