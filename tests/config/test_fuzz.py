@@ -17,7 +17,12 @@ from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import training_key
 
 ROOT = Path(__file__).parents[2]
-BASE = read_yaml(ROOT / "config.yaml")
+SWEEP = {
+    "name": "w-{adversarial_weight:g}",
+    "variant": {"discriminator": "dcgan"},
+    "over": {"adversarial_weight": [0.3, 1]},
+}
+BASE = read_yaml(ROOT / "config.yaml") | {"sweep": {"weights": SWEEP}}
 TEXTS = ["", " ", "$(touch hacked)", "a\nb", "\x00", "\u2028", "\x1b[31mred", "ärger 図", "../../etc/passwd", "~"]
 TEXTS += ["{wildcards.variant}", "%s%n", "nan", "1e999", "1_000", "--help", "null", "x" * 100_000, "\ud800"]
 NUMBERS = [0, -1, 1, 3, 10**9, 10**400, -(10**400), 0.0, -0.5, 1.0, 1e-300, 1e308, float("nan"), float("inf")]

@@ -38,6 +38,16 @@ class VariantEntry(Section):
     reference: ReferenceSettings | None = Field(None, description="what others report for this variant")
 
 
+class SweepEntry(Section):
+    """One entry under ``sweep``: a variant for every combination of the values under ``over``."""
+
+    name: Text = Field(description="of every variant, with settings in braces: dcgan-{adversarial_weight:g}")
+    variant: dict[str, Any] = Field({}, description="what these variants share; `init_from` may have braces, too")
+    over: Annotated[dict[Text, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)] = Field(
+        description="values by setting of a variant, such as adversarial_weight or training.optimizer.lr"
+    )
+
+
 class EvaluationEntry(Section):
     """What is measured on every trained model."""
 
@@ -66,6 +76,7 @@ class ExperimentFile(Section):
     variants: Annotated[dict[Name, VariantEntry | None], Field(min_length=1)] = Field(
         description="one entry is one row of the table and one panel of the figure"
     )
+    sweep: dict[Name, SweepEntry | None] = Field({}, description="further variants, by lists of values")
     seeds: Seeds = Field((0,), description="every variant is trained once per seed; the table shows mean and deviation")
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from hybridflow.config.fields import Section
 from hybridflow.config.generators import GENERATORS, GeneratorSettings
 from hybridflow.config.metrics import METRICS
 from hybridflow.config.registry import Registry
+from hybridflow.config.sweeps import expand_sweeps
 from hybridflow.config.training import TrainingSettings
 from hybridflow.config.validation import choose, hint, shown, validate
 from hybridflow.config.yaml_files import merge, read_config
@@ -26,6 +27,7 @@ def parse_settings(config: Any) -> Settings:
     """Validates a merged configuration mapping and resolves its variants.
 
     A variant or discriminator that is set to ``null`` is left out, so that a preset can drop one of the base file's.
+    Sweeps are expanded first.
     Variants are put into the table's order, since merging files does not keep any: by weight, then discriminator, then
     how many others they start from, then name.
 
@@ -37,6 +39,7 @@ def parse_settings(config: Any) -> Settings:
     for section in ("variants", "discriminators"):
         if isinstance(config.get(section), dict):
             config = config | {section: {name: entry for name, entry in config[section].items() if entry is not None}}
+    config, places = expand_sweeps(config)
     file = validate(ExperimentFile, config, "")
     load_extensions(file.extensions)
     discriminators = {
@@ -49,9 +52,10 @@ def parse_settings(config: Any) -> Settings:
         file.training,
         discriminators,
     )
-    variants = {name: _resolve(base, name, entry) for name, entry in file.variants.items()}
-    for variant in variants.values():
-        _check_variant(variant, variants)
+    places = {name: places.get(name, f"variants.{name}") for name in file.variants}
+    variants = {name: _resolve(base, name, entry, places[name]) for name, entry in file.variants.items()}
+    for name, variant in variants.items():
+        _check_variant(variant, variants, places[name])
     settings = Settings(
         experiment=file.experiment,
         small=file.small,
@@ -109,8 +113,8 @@ class _Base:
     discriminators: Mapping[str, DiscriminatorSettings]
 
 
-def _resolve(base: _Base, name: str, entry: VariantEntry) -> Variant:
-    where, discriminators = f"variants.{name}", base.discriminators
+def _resolve(base: _Base, name: str, entry: VariantEntry, where: str) -> Variant:
+    discriminators = base.discriminators
     if entry.discriminator is not None and entry.discriminator not in discriminators:
         raise UserError(
             f"config: `{where}.discriminator` is {shown(entry.discriminator)}, which is not defined under "
@@ -169,8 +173,8 @@ def _place(variants: Mapping[str, Variant], name: str) -> tuple[float, str, int,
     return variants[name].adversarial_weight, variants[name].discriminator_name or "", ancestors, name
 
 
-def _check_variant(variant: Variant, variants: Mapping[str, Variant]) -> None:
-    where, weight, training = f"variants.{variant.name}", variant.adversarial_weight, variant.training
+def _check_variant(variant: Variant, variants: Mapping[str, Variant], where: str) -> None:
+    weight, training = variant.adversarial_weight, variant.training
     if variant.discriminator is None and weight > 0:
         raise UserError(
             f"config: `{where}` has adversarial_weight {weight:g} but no discriminator; name one, or set the "

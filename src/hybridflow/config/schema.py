@@ -37,6 +37,13 @@ def json_schema() -> dict[str, Any]:
                 choice["properties"]["generator"] |= generator
                 choice["properties"]["adversarial"] |= adversarial
                 choice["properties"]["training"] |= _plain(TrainingSettings.model_json_schema())
+                variant = choice
+    for entry in sections["sweep"]["patternProperties"].values():
+        for choice in entry["anyOf"]:
+            if choice.get("type") == "object":
+                choice["properties"]["variant"] |= {
+                    name: variant[name] for name in ("properties", "additionalProperties")
+                }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
