@@ -50,13 +50,15 @@ def test_a_recipe_is_a_line_from_likelihood_training_on(tmp_path: Path, drawn: l
     (line,) = [line for line in fid.get_lines() if len(line.get_xdata()) == 3]
     assert list(line.get_xdata()) == [3.0, 3.4, 6.8]
     assert list(line.get_ydata()) == [45.0, 41.0, 43.0]
-    assert [text.get_text() for text in fid.texts] == ["0.5", "1", "0", "1"]  # ours, then those of others
-    assert [text.get_text() for text in fd_cifar.texts] == ["0.5", "1"]
+    assert [text.get_text() for text in fid.texts] == ["0", "0.5", "1", "0", "1"]  # ours, then those of others
+    assert [text.get_text() for text in fd_cifar.texts] == ["0", "0.5", "1"]
+    (front,) = [line for line in fid.get_lines() if line.get_label() == "_front"]
+    assert [tuple(point) for point in front.get_xydata()] == [(3.0, 45.0), (3.4, 41.0)]
     faces = [line.get_markerfacecolor() for line in fid.get_lines() if line.get_marker() == "s"]
     assert faces[-1] == "white"
     assert faces[0] != "white"
     names = [text.get_text() for text in drawn[0].legends[0].texts]
-    assert names == ["likelihood alone", "dcgan", "beaten in both", "reported by others"]
+    assert names == ["likelihood alone", "dcgan", "Pareto front (filled points)", "reported by others"]
 
 
 def test_nothing_to_draw_is_said(tmp_path: Path, drawn: list[Figure]) -> None:

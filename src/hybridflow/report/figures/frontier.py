@@ -15,15 +15,17 @@ from matplotlib.ticker import MaxNLocator
 
 from hybridflow.config.metrics import METRICS
 from hybridflow.report.figures.style import figure_style, save_figure, series_colors
-from hybridflow.report.tables.frontier import LIKELIHOOD
+from hybridflow.report.recipes import LIKELIHOOD
 
 MARKERS = "osD^v<>pPX"
+FRONT = {"color": "0.85", "solid_capstyle": "round", "solid_joinstyle": "round"}  # a band behind the lines
 
 
 def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: pd.DataFrame) -> None:
-    """One panel a distance; points are labelled with their weight, those on the Pareto front are filled.
+    """One panel a distance; points are labelled with their weight.
 
-    Every recipe's line starts at the models of likelihood training alone. What others report is a cross, in the panel
+    Those on the Pareto front are filled and joined by a grey band. Every recipe's line starts at the models of
+    likelihood training alone. What others report is a cross, in the panel
     of the metric that they report.
 
     Args:
@@ -31,6 +33,7 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
         table: content of ``table1.csv``.
     """
     names = list(dict.fromkeys(frontier.recipe))
+    recipes = dict(zip(frontier.variant, frontier.recipe, strict=True))
     looks = dict(zip(names, zip(series_colors(len(names)), MARKERS * len(names), strict=False), strict=False))
     panels = list(dict.fromkeys(frontier.metric))
     with figure_style():
@@ -39,13 +42,15 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
         reported = False
         for ax, metric in zip(axes.flat, panels, strict=False):
             _draw_panel(ax, frontier[frontier.metric == metric], metric, looks)
-            reported |= _draw_references(ax, table, metric)
+            reported |= _draw_references(
+                ax, table, metric, {name: looks[recipe][0] for name, recipe in recipes.items()}
+            )
         if panels:
             handles = [
                 Line2D([], [], color=color, marker=marker, ls="" if name.startswith(LIKELIHOOD) else "-", label=name)
                 for name, (color, marker) in looks.items()
             ]
-            handles.append(Line2D([], [], ls="", marker="o", mfc="white", mec="0.3", label="beaten in both"))
+            handles.append(Line2D([], [], lw=6, label="Pareto front (filled points)", **FRONT))
             if reported:
                 handles.append(Line2D([], [], ls="", marker="x", mew=1.8, color="0.3", label="reported by others"))
             title = f"mean ± sd over {table.seeds.max()} training seeds" if table.seeds.max() > 1 else None
@@ -59,6 +64,8 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]) -> None:
     plain = rows.recipe.str.startswith(LIKELIHOOD)
+    front = rows[rows.on_front].sort_values("bpd")
+    ax.plot(front.bpd, front.value, lw=9, zorder=0.5, label="_front", **FRONT)
     for name, points in rows.groupby("recipe", sort=False):
         color, marker = looks[str(name)]
         adversarial = not str(name).startswith(LIKELIHOOD)
@@ -70,20 +77,22 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]
             fill = color if row.on_front else "white"
             shape = {"marker": marker, "ms": 8, "mec": color, "mfc": fill, "mew": 1.4, "color": color}
             ax.errorbar(row.bpd, row.value, xerr=errors[0], yerr=errors[1], elinewidth=1, capsize=2, ls="", **shape)
-            if adversarial:
-                ax.annotate(f"{row.weight:g}", (row.bpd, row.value), (6, 5), textcoords="offset points", fontsize=8)
+            offset, side = ((7, 4), "left") if adversarial else ((-7, -3), "right")  # lines go to the right
+            place = {"xytext": offset, "textcoords": "offset points", "ha": side, "fontsize": 8, "color": color}
+            ax.annotate(f"{row.weight:g}", (row.bpd, row.value), **place)
     ax.margins(0.14)
     ax.set(xlabel="BPD ↓ (bits/dim)", ylabel=f"{METRICS[metric].heading} ↓")
     ax.xaxis.set_major_locator(MaxNLocator(6))
 
 
-def _draw_references(ax: Axes, table: pd.DataFrame, metric: str) -> bool:
+def _draw_references(ax: Axes, table: pd.DataFrame, metric: str, colors: dict[str, Any]) -> bool:
     """Crosses of what others report; returns whether there are any."""
     if f"reference_{metric}" not in table:
         return False
     known = table[table.reference_bpd.notna() & table[f"reference_{metric}"].notna()]
     for row in known.to_dict("records"):
         place = (row["reference_bpd"], row[f"reference_{metric}"])
-        ax.plot(*place, marker="x", ms=8, mew=1.8, color="0.3", ls="")
-        ax.annotate(f"{row['factor']:g}", place, (6, -10), textcoords="offset points", fontsize=8, color="0.3")
+        color = colors.get(row["variant"], "0.3")
+        ax.plot(*place, marker="x", ms=8, mew=1.8, color=color, ls="")
+        ax.annotate(f"{row['factor']:g}", place, (6, -10), textcoords="offset points", fontsize=8, color=color)
     return not known.empty

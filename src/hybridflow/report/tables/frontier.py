@@ -7,48 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from hybridflow.config.experiment import Settings, Variant
+from hybridflow.config.experiment import Settings
 from hybridflow.config.metrics import METRICS
+from hybridflow.report.recipes import LIKELIHOOD, recipes
 from hybridflow.report.tables.render import MISSING, escape_markdown, markdown_table
 
 COLUMNS = ("metric", "variant", "family", "recipe", "weight", "seeds", "bpd", "bpd_sd", "value", "value_sd", "on_front")
-LIKELIHOOD = "likelihood alone"
 
 
 def distances(settings: Settings) -> list[str]:
     """The Frechet distances that Table 1 prints: panels and sections of the frontier."""
     return [name for name in settings.evaluation.printed if METRICS[name].needs == "moments"]
-
-
-def recipes(variants: Mapping[str, Variant]) -> dict[str, str]:
-    """The recipe of every variant: its generator, discriminator and adversarial settings, whatever the weight.
-
-    Named after the discriminator, and after the loss or numbered where that does not tell two apart.
-    """
-    keys = {name: _key(variant) for name, variant in variants.items() if variant.discriminator is not None}
-    names = {name: variants[name].discriminator.kind for name in keys}
-    losses = {name: f"{names[name]}, {variants[name].adversarial.loss}" for name in keys}
-    found: dict[str, str] = {}
-    for name, key in keys.items():
-        rivals = [other for other in keys if keys[other] != key]
-        label = losses[name] if any(names[other] == names[name] for other in rivals) else names[name]
-        same = [k for k in dict.fromkeys(keys.values()) if losses[_first(keys, k)] == losses[name]]
-        if len(same) > 1:
-            label += f" ({same.index(key) + 1})"
-        found[name] = label
-    several = len({variant.generator.family for variant in variants.values()}) > 1
-    return {
-        name: found.get(name, LIKELIHOOD) + (f", {variant.generator.family}" if several else "")
-        for name, variant in variants.items()
-    }
-
-
-def _key(variant: Variant) -> str:
-    return repr([variant.generator, variant.discriminator, variant.adversarial])
-
-
-def _first(keys: Mapping[str, str], key: str) -> str:
-    return next(name for name, other in keys.items() if other == key)
 
 
 def frontier_table(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
