@@ -18,6 +18,7 @@ adversarial: {loss: absolute}
 discriminators: {linear: {kind: linear}}
 evaluation: {metrics: [fd_cifar, mean_distance]}
 generator: {family: gaussian}
+training: {distance: {extractor: cifar_classifier, every: 1, images: 100}}
 variants:
   baseline: {training: {epochs: 0.5}}
   dcgan-0.5: {discriminator: linear, training: {epochs: 0.25}}
@@ -43,5 +44,7 @@ def test_one_file_adds_generators_a_discriminator_a_loss_and_a_metric(project: P
     assert float(table.bpd["baseline"]) < 9
     assert "Mean distance" in (results / "table1.md").read_text()
     assert not (results / "painted" / "seed0" / "likelihood.json").exists()
+    history = (results / "painted" / "seed0" / "training.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["distance"] > 0 for line in history)
     fidelity = json.loads((results / "painted" / "seed0" / "fidelity.json").read_text())
     assert fidelity["metrics"]["mean_distance"]["version"] == 1

@@ -64,6 +64,14 @@ def parent_record(wildcards):
     return str(record_of(parent)) if parent else []
 
 
+def training_ruler(wildcards):
+    """What `training.distance` measures with: weights and reference moments with their records, or nothing."""
+    extractor = variant_settings(wildcards).training.distance.extractor
+    weights = f"{RESULTS}/reference/{extractor}"
+    suffixes = (".weights", ".json", "-train.npz", "-train.json")
+    return [] if extractor is None else [f"{weights}{suffix}" for suffix in suffixes]
+
+
 def extractor_identity(wildcards):
     """Network and weights of a feature extractor: other ones are prepared again."""
     return SETTINGS.evaluation.extractors[wildcards.extractor].identity(DATASET_HASH)

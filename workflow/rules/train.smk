@@ -4,6 +4,7 @@ rule train_variant:
         manifest=rules.prepare_dataset.output.manifest,
         parent=parent_checkpoint,
         parent_record=parent_record,
+        ruler=training_ruler,
     output:
         checkpoint=RUN.checkpoint,
         history=RUN.history,

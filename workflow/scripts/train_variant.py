@@ -12,6 +12,7 @@ variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 with workflow_job(snakemake) as settings:
     from hybridflow.training.processes import train_on
     from hybridflow.training.resume import ResumeState
+    from hybridflow.training.sample_distance import Ruler
     from hybridflow.training.state import Job
 
     entry = variant_entry(settings, variant, seed, snakemake.params.dataset)
@@ -24,6 +25,11 @@ with workflow_job(snakemake) as settings:
                 parent_key = variant_entry(settings, parent, seed, snakemake.params.dataset).key
                 read_record(record_of(snakemake.input.parent), key=parent_key)
             entry.record.unlink(missing_ok=True)  # it must not speak for files that are written now
+            ruler = None
+            if snakemake.input.ruler:
+                weights, weights_record, moments, _ = map(Path, snakemake.input.ruler)
+                read_record(weights_record, [weights.name])
+                ruler = Ruler(settings, weights, moments)
             job = Job(
                 variant=settings.variants[variant],
                 seed=seed,
@@ -34,6 +40,7 @@ with workflow_job(snakemake) as settings:
                 resume=entry.file(".resume"),
                 monitor=Path(snakemake.output.checkpoint).parent,
                 dataset_hash=snakemake.params.dataset,
+                ruler=ruler,
             )
             with several_devices(snakemake, job.variant.training.device, job.variant.training.devices) as (
                 devices,

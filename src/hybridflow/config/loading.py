@@ -222,6 +222,15 @@ def _check_variant(variant: Variant, variants: Mapping[str, Variant], where: str
 
 
 def _check_experiment(settings: Settings) -> None:
+    compared = [name for name, split in settings.evaluation.references if split == "train"]
+    for variant in settings.variants.values():
+        extractor = variant.training.distance.extractor
+        if extractor is not None and extractor not in compared:
+            raise UserError(
+                f"config: `variants.{variant.name}.training.distance.extractor` is {shown(extractor)}, but no metric "
+                "of `evaluation.metrics` compares its features with the training split"
+                f"{hint(extractor, compared)}; add one, such as fd_cifar for cifar_classifier."
+            )
     if settings.evaluation.likelihood.split == "holdout" and settings.dataset.holdout < 2:
         raise UserError(
             "config: evaluation.likelihood.split is 'holdout', but dataset.holdout keeps no images back; set it to 2 "

@@ -17,6 +17,7 @@ from hybridflow.config.fields import (
     PositiveFloat,
     PositiveInt,
     Section,
+    Text,
 )
 
 
@@ -47,6 +48,16 @@ class FinalPhaseSettings(Section):
     shape: Annotated[Literal["constant", "linear"], AsBefore("constant")] = Field(
         "constant", description="constant, or linear: from the last rate of the epochs above down to `lr`"
     )
+
+
+class DistanceSettings(Section):
+    """A Frechet distance of samples while a variant trains, always from the same latents."""
+
+    extractor: Text | None = Field(
+        None, description="whose features, one that a metric compares with the training split too; null for none"
+    )
+    every: PositiveInt = Field(1000, description="steps between two values, which are at the next line of the history")
+    images: Annotated[Int, Field(ge=100)] = Field(1000, description="samples of a value")
 
 
 class TrainingSettings(Section):
@@ -87,6 +98,9 @@ class TrainingSettings(Section):
     )
     log_every: Annotated[PositiveInt, NotInKey()] = Field(50, description="steps between two lines of the history")
     grid_every: Annotated[PositiveInt, NotInKey()] = Field(5000, description="steps between two sample grids")
+    distance: Annotated[DistanceSettings, NotInKey()] = Field(
+        DistanceSettings(), description="of samples to the training split, in the history and its curves"
+    )
     resume_every_minutes: Annotated[PositiveFloat, NotInKey()] = Field(
         30.0, description="how much work a kill can cost at most"
     )

@@ -32,10 +32,11 @@ from hybridflow.training.checks import check_finite, check_magnitude, check_weig
 from hybridflow.training.history import History
 from hybridflow.training.optim import Schedule
 from hybridflow.training.resume import ResumeState
+from hybridflow.training.sample_distance import SampleDistance
 from hybridflow.training.state import Job, initial_state
 from hybridflow.training.step import training_step
 
-PROGRESS = ("loss", "bpd", "discriminator_real", "discriminator_fake", "discriminator_order")
+PROGRESS = ("loss", "bpd", "distance", "discriminator_real", "discriminator_fake", "discriminator_order")
 """Metrics beside the progress bar."""
 
 NETWORK_DTYPES = {"fp32": None, "bf16": torch.bfloat16}
@@ -70,6 +71,9 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
     if settings.compile:
         compile_networks(state.generator)
     history = History(job.history, job.monitor, state.history) if group.is_main else None
+    ruler = None
+    if job.ruler is not None and group.is_main:
+        ruler = SampleDistance(settings.distance, job.ruler, job.seed, device)
     last_save = time.monotonic()
     started = time.monotonic() - state.seconds
 
@@ -97,6 +101,9 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
                 check_finite(job, state.step, row)
                 check_magnitude(job, state.step, row)
                 state.seconds = time.monotonic() - started
+                if ruler is not None and (last or ruler.due(state.step, state.step - state.summed)):
+                    row["distance"] = ruler.measure(state.result)
+                    started = time.monotonic() - state.seconds  # it is no part of the training
                 state.sums, state.summed = {}, 0
                 if history is not None:
                     history.write(state.step, settings.batch_size, state.seconds, learning_rate, row)

@@ -20,6 +20,7 @@ from hybridflow.runtime.seeding import derive_seed
 from hybridflow.training.batches import Batches
 from hybridflow.training.gradient_normalisation import GradientNormalisation
 from hybridflow.training.optim import ExponentialMovingAverage, build_optimizer
+from hybridflow.training.sample_distance import Ruler
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Job:
         resume: what the names of the resume state's files begin with.
         monitor: folder for TensorBoard scalars and sample grids.
         dataset_hash: content hash of the training data, for the metadata.
+        ruler: of ``training.distance``, or None.
     """
 
     variant: Variant
@@ -44,6 +46,7 @@ class Job:
     resume: Path
     monitor: Path
     dataset_hash: str
+    ruler: Ruler | None = None
 
     @property
     def label(self) -> str:

@@ -20,6 +20,7 @@ DASHES = ("-", "--", ":", "-.")
 PANELS = (
     ("bits/dim of the batch", ("bpd",)),
     ("mean score D(image)", ("discriminator_real", "discriminator_fake")),
+    ("Fréchet distance of samples", ("distance",)),
     ("images per second", ("images_per_second",)),
 )
 """Label of the axis, and columns of the history."""
