@@ -12,6 +12,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/temperature.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -32,6 +33,7 @@ rule all:
         rules.build_table.output,
         rules.draw_samples.output,
         rules.build_frontier.output,
+        rules.build_temperature.output if TEMPERATURES else [],
         rules.draw_training.output,
         rules.build_details.output,
         rules.write_provenance.output,

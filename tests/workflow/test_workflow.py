@@ -220,6 +220,28 @@ def test_a_setting_of_the_evaluation_retrains_nothing(finished: Project) -> None
     assert counts["sample_images"] == 2
 
 
+def test_temperatures_train_nothing(finished: Project, tmp_path: Path) -> None:
+    project = finished.copy(tmp_path / "temperatures")
+    project.write("cold.yaml", "evaluation: {temperatures: [0.5, 1.0]}")
+    counts = dry_run(project, "--configfile", "micro.yaml", "cold.yaml")
+    assert counts["sample_temperature"] == counts["measure_temperature"] == counts["evaluate_temperature"] == 2
+    assert not {"train_variant", "sample_images", "build_table"} & set(counts)
+
+    project.snakemake("cold.yaml")
+    results = project.path / "results" / "micro"
+    table = pd.read_csv(results / "temperature.csv")
+    fd_cifar = table[(table.metric == "fd_cifar") & (table.variant == "baseline")]
+    assert list(fd_cifar.temperature) == [0.5, 1.0]
+    assert fd_cifar.value.nunique() == 2
+    own = json.loads((results / "baseline" / "seed0" / "fidelity.json").read_text())
+    assert fd_cifar.value.iloc[1] == pytest.approx(own["metrics"]["fd_cifar"]["value"])
+    cold = results / "baseline" / "seed0" / "temperature-0.5"
+    assert json.loads((cold / "samples.json").read_text())["sampling"]["temperature"] == 0.5
+    assert not (cold / "samples.npy").exists()
+    assert (results / "figures" / "temperature.png").read_bytes().startswith(b"\x89PNG")
+    assert "Nothing to be done" in project.snakemake("cold.yaml", "-n")
+
+
 def test_an_exchanged_file_is_named(finished: Project, tmp_path: Path) -> None:
     project = finished.copy(tmp_path / "damaged")
     results = project.path / "results" / "micro"

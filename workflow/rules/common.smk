@@ -32,6 +32,8 @@ if SETTINGS.dataset.source == "folder":
     DATASET = f"resources/{DATASET_HASH[:19]}"  # folder- and 12 digits
 RUN = RunFolder(RESULTS, "{variant}", "{seed}")
 EXTRACTORS = SETTINGS.evaluation.needed_extractors
+TEMPERATURES = SETTINGS.further_temperatures
+TEMPERED = RUN.at("{temperature}")
 CALIBRATED = [name for name in EXTRACTORS if SETTINGS.evaluation.extractors[name].calibrated]
 
 
@@ -40,6 +42,7 @@ wildcard_constraints:
     seed="|".join(map(str, SETTINGS.seeds)),
     extractor="|".join(map(re.escape, EXTRACTORS)) or "none",
     split="train|test",
+    temperature="|".join(map(re.escape, TEMPERATURES)) or "none",
 
 
 def variant_settings(wildcards):
@@ -94,8 +97,9 @@ def metric_versions():
 
 
 def run_folder(wildcards):
-    """The files of a job's model."""
-    return RunFolder(RESULTS, wildcards.variant, wildcards.seed)
+    """The files of a job's model, or of its samples at another temperature."""
+    run = RunFolder(RESULTS, wildcards.variant, wildcards.seed)
+    return run.at(wildcards.temperature) if "temperature" in wildcards.keys() else run
 
 
 def sample_features(wildcards):

@@ -14,7 +14,10 @@ with workflow_job(snakemake) as settings:
     from hybridflow.runtime.revision import code_revision
 
     results = f"results/{settings.experiment}"
-    run = RunFolder(results, snakemake.wildcards.variant, snakemake.wildcards.seed)
+    wildcards = snakemake.wildcards
+    run = RunFolder(results, wildcards.variant, wildcards.seed)
+    if "temperature" in wildcards.keys():  # noqa: SIM118 (not the values)
+        run = run.at(wildcards.temperature)
     extractors = settings.evaluation.needed_extractors
     measured, contributions = measure_fidelity(
         settings.evaluation.metrics,

@@ -15,10 +15,12 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     checkpoint = Path(snakemake.input.checkpoint)
     read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
     generator, metadata = load_generator(checkpoint, device)
+    temperature = float(snakemake.wildcards.get("temperature", settings.sampling.temperature))
+    sampling = settings.sampling.model_copy(update={"temperature": temperature})
     label = f"sample {variant} seed {seed}"
-    record = {"checkpoint": metadata["key"], "sampling": settings.sampling.identity()}
+    record = {"checkpoint": metadata["key"], "sampling": sampling.identity()}
     samples = Path(snakemake.output.samples)
-    sample_to_file(generator, settings.sampling, samples, device, metadata["key"], label)
+    sample_to_file(generator, sampling, samples, device, metadata["key"], label)
     write_record(
         snakemake.output.record, record | {"version": SAMPLING_VERSION, "revision": code_revision()}, [samples]
     )

@@ -162,6 +162,9 @@ class EvaluationSettings(Section):
     table: tuple[Text, ...] | None = Field(
         None, description="those of them that Table 1 prints, or null for a usual choice; the CSV file has all"
     )
+    temperatures: tuple[PositiveFloat, ...] = Field(
+        (), description="at which the metrics are measured, too, on the models of the first seed"
+    )
     features: Annotated[Int, Field(ge=10)] = Field(
         10_000, description="images of every set, the first ones, whose features are kept for further metrics"
     )

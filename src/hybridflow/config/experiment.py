@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES, AdversarialSettings, DiscriminatorSettings
 from hybridflow.config.data import DatasetSettings
 from hybridflow.config.evaluation import EvaluationSettings, LikelihoodSettings, SamplingSettings
-from hybridflow.config.fields import Bool, Float, Int, Name, NonNegativeInt, Section, Share, Text
+from hybridflow.config.fields import Bool, Float, Int, Name, NonNegativeInt, PositiveFloat, Section, Share, Text
 from hybridflow.config.generators import GENERATORS, GeneratorSettings
 from hybridflow.config.registry import Registry
 from hybridflow.config.training import TrainingSettings
@@ -54,6 +54,7 @@ class EvaluationEntry(Section):
     likelihood: LikelihoodSettings = Field(LikelihoodSettings(), description="bits per dimension")
     metrics: tuple[Text, ...] = EvaluationSettings.model_fields["metrics"]
     table: tuple[Text, ...] | None = EvaluationSettings.model_fields["table"]
+    temperatures: tuple[PositiveFloat, ...] = EvaluationSettings.model_fields["temperatures"]
     features: Int = EvaluationSettings.model_fields["features"]
     extractors: dict[str, dict[str, Any]] = Field({}, description="settings of the feature extractors, by name")
 
@@ -122,6 +123,13 @@ class Settings(Section):
     def models(self) -> list[tuple[str, int]]:
         """(variant, seed) of everything that is trained, in the order of the table."""
         return [(name, seed) for name in self.variants for seed in self.seeds]
+
+    @property
+    def further_temperatures(self) -> list[str]:
+        """Temperatures of the evaluation that are not the samples' own, rising; as folders and files write them."""
+        chosen = sorted(set(self.evaluation.temperatures))
+        own = f"{self.sampling.temperature:g}"
+        return [name for name in dict.fromkeys(f"{value:g}" for value in chosen) if name != own]
 
     @property
     def has_likelihood(self) -> bool:

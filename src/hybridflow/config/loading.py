@@ -157,7 +157,11 @@ def _evaluation(entry: EvaluationEntry) -> EvaluationSettings:
                 f"{hint(name, metrics)}."
             )
     settings = EvaluationSettings(
-        likelihood=entry.likelihood, metrics=metrics, table=entry.table, features=entry.features
+        likelihood=entry.likelihood,
+        metrics=metrics,
+        table=entry.table,
+        temperatures=entry.temperatures,
+        features=entry.features,
     )
     extractors = {
         name: validate(EXTRACTORS[name].settings, entry.extractors.get(name, {}), f"evaluation.extractors.{name}")

@@ -23,6 +23,10 @@ class RunFolder:
     def folder(self) -> str:
         return f"{self.results}/{self.variant}/seed{self.seed}"
 
+    def at(self, temperature: str) -> RunFolder:
+        """The same for samples at another temperature: of these files it has those of samples and metrics."""
+        return RunFolder(self.results, self.variant, f"{self.seed}/temperature-{temperature}")
+
     @property
     def checkpoint(self) -> str:
         """The weights."""
