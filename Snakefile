@@ -34,6 +34,7 @@ rule all:
         rules.draw_samples.output,
         rules.build_frontier.output,
         rules.build_temperature.output if TEMPERATURES else [],
+        rules.build_calibration.output,
         rules.draw_training.output,
         rules.build_details.output,
         rules.write_provenance.output,

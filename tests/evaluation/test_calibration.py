@@ -1,4 +1,4 @@
-"""The corruptions that give a distance a scale."""
+"""What is measured on images of known quality."""
 
 from __future__ import annotations
 
@@ -7,27 +7,13 @@ import torch
 from pictures import IMAGES
 
 from hybridflow.config.metrics import METRICS
-from hybridflow.evaluation.calibration import AS_MANY, AS_THEY_ARE, CORRUPTIONS, add_noise, blur, calibrate
+from hybridflow.evaluation import calibration
+from hybridflow.evaluation.calibration import CLEAN, HALVES, calibrate
+from hybridflow.evaluation.corruptions import LADDER
 from hybridflow.evaluation.extractors.base import compute_features
 from hybridflow.evaluation.metrics.frechet import frechet_distance
 
 METRICS_OF_BOTH_KINDS = [METRICS["fd_cifar"], METRICS["recall_cifar"]]
-
-
-def test_noise_has_its_deviation_and_its_seed() -> None:
-    grey = torch.full((8, 3, 32, 32), 128, dtype=torch.uint8)
-    noisy = add_noise(grey, 0)
-    assert noisy.dtype == torch.uint8
-    assert float((noisy.float() - 128).std()) == pytest.approx(25, rel=0.02)
-    assert torch.equal(noisy, add_noise(grey, 0))
-    assert not torch.equal(noisy, add_noise(grey, 8))
-
-
-def test_blur_averages_squares() -> None:
-    blurred = blur(torch.from_numpy(IMAGES[:2]))
-    square = IMAGES[0, 1, 4:8, 8:12].astype(float).mean()
-    assert float(blurred[0, 1, 5, 10]) == pytest.approx(square, abs=0.51)
-    assert torch.equal(blurred[:, :, ::4].repeat_interleave(4, 2), blurred)
 
 
 def pixels(images: torch.Tensor) -> torch.Tensor:
@@ -35,19 +21,30 @@ def pixels(images: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.avg_pool2d(images.float(), 16).flatten(1)
 
 
-def test_the_rows_are_what_they_name() -> None:
+def test_the_rows_are_what_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "COUNTS", (10, 30, 1_000))
+    monkeypatch.setattr(calibration, "LADDER_IMAGES", 16)
     train = compute_features(IMAGES, pixels, 16, "cpu", "test", 64)
-    few, many = (
-        calibrate(METRICS_OF_BOTH_KINDS, IMAGES, count, train, pixels, 16, torch.device("cpu"), 64)
-        for count in (20, 64)
-    )
-    assert [row["images"] for row in few] == [AS_THEY_ARE, AS_MANY, *CORRUPTIONS]
-    assert [row["images"] for row in many] == [AS_THEY_ARE, *CORRUPTIONS]
-    unchanged, fewer, noise, averaged = (row["fd_cifar"] for row in few)
-    assert unchanged == pytest.approx(0, abs=1e-6)
+    rows = calibrate(METRICS_OF_BOTH_KINDS, IMAGES, 20, train, pixels, 7, torch.device("cpu"), 64)
+    clean = {row["count"]: row for row in rows if row["kind"] == CLEAN}
+    assert list(clean) == [10, 16, 20, 30, 64]
+    assert clean[64]["fd_cifar"] == pytest.approx(0, abs=1e-6)
     first = compute_features(IMAGES[:20], pixels, 16, "cpu", "test")
-    assert fewer == frechet_distance(first.moments, train.moments) > 1
-    assert averaged < 1  # the mean of a quarter survives the averaging
-    assert noise > averaged  # clamping moves dark and bright images
-    assert [row["count"] for row in few] == [64, 20, 64, 64]
-    assert [row["recall_cifar"] for row in few[:2]] == [1, 1], "they are among the reference images"
+    assert clean[20]["fd_cifar"] == pytest.approx(frechet_distance(first.moments, train.moments), rel=1e-6)
+    assert clean[20]["fd_cifar"] > 1
+    assert [number for number, row in clean.items() if "recall_cifar" in row] == [16, 20]
+    assert clean[20]["recall_cifar"] == 1, "they are among the reference images"
+
+    (halves,) = [row for row in rows if row["kind"] == HALVES]
+    parts = [compute_features(part, pixels, 16, "cpu", "test").moments for part in (IMAGES[:32], IMAGES[32:])]
+    assert halves["fd_cifar"] == pytest.approx(frechet_distance(*parts), rel=1e-6)
+    assert (halves["count"], halves["reference_count"]) == (32, 32)
+    assert "recall_cifar" not in halves
+
+    ladder = rows[-len(LADDER) :]
+    assert [(row["kind"], row["strength"]) for row in ladder] == [(step.kind, step.strength) for step in LADDER]
+    assert all(row["count"] == 16 and "recall_cifar" in row for row in ladder)
+    for row, step in zip(ladder, LADDER, strict=True):
+        corrupted = step.apply(torch.from_numpy(IMAGES[:16]), 0).numpy()
+        moments = compute_features(corrupted, pixels, 16, "cpu", "test").moments
+        assert row["fd_cifar"] == pytest.approx(frechet_distance(moments, train.moments), rel=1e-6)

@@ -46,7 +46,10 @@ MOMENTS = (
     Moment("evaluate_likelihood", "results/*/*/*/.likelihood.npy.rows.json", 0.2),
     *(Moment(script, seconds=2) for script in ("prepare_extractor", "measure_features", "measure_calibration")),
     *(Moment(script, seconds=2) for script in ("evaluate_fidelity", "build_table", "draw_samples", "build_frontier")),
-    *(Moment(script, seconds=2) for script in ("draw_training", "write_provenance", "build_details")),
+    *(
+        Moment(script, seconds=2)
+        for script in ("build_calibration", "draw_training", "write_provenance", "build_details")
+    ),
 )
 
 

@@ -82,10 +82,18 @@ class Experiment:
         chosen = [METRICS[name] for name in self.settings.evaluation.metrics]
         names = [one.name for one in chosen if (one.extractor, one.reference) == (extractor, "train")]
         rows = [
-            {"images": images, "count": count, "reference_count": 64, **dict.fromkeys(names, value)}
-            for images, count, value in (("test images", 60, 0.5), ("as many as a set of samples", 40, 1.25))
+            {"kind": kind, "strength": strength, "images": images, "count": count, "reference_count": reference}
+            | dict.fromkeys(names, value)
+            for kind, strength, images, count, reference, value in (
+                ("clean", None, "test images", 40, 64, 1.25),
+                ("clean", None, "test images", 60, 64, 0.5),
+                ("halves", None, "half against half", 30, 30, 0.75),
+                ("noise", 5, "noisy images", 40, 64, 2.5),
+                ("noise", 25, "noisier images", 40, 64, 5.0),
+                ("jpeg", 15, "compressed images", 40, 64, 2.0),
+            )
         ]
-        (self.folder / "reference").mkdir()
+        (self.folder / "reference").mkdir(exist_ok=True)
         write_record(self.folder / "reference" / f"calibration-{extractor}.json", {"rows": rows})
 
     def train(self) -> None:

@@ -48,9 +48,8 @@ def test_the_page_has_what_was_measured(make_experiment: Callable[..., Experimen
     assert "| baseline | 0 | 40 | 55.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 5.0 | 45.0 |" in text
     assert f"chance alone moves a share by {100 * math.sqrt(0.09 / 40):.1f}" in text
 
-    assert "FD-CIFAR of other images against the 64 training images" in text
-    assert "| as many as a set of samples | 40 | 1.250 |" in text
-    assert "scale of FD-CIFAR (test)" not in text
+    assert "| Images | N | Against | FD-CIFAR |" in text
+    assert "| half against half | 30 | 30 | 0.750 |" in text
 
     costs = pd.read_csv(experiment.folder / "costs.csv").set_index("variant")
     assert (costs[["steps", "seconds", "images_per_second"]] == [5, 10, 8]).all(axis=None)

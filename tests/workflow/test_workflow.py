@@ -63,6 +63,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
         "build_table": 1,
         "draw_samples": 1,
         "build_frontier": 1,
+        "build_calibration": 1,
         "draw_training": 1,
         "build_details": 1,
         "write_provenance": 1,

@@ -3,6 +3,7 @@ import tempfile
 from pathlib import Path
 
 from hybridflow.cli.console import shorten_output
+from hybridflow.config.evaluation import CALIBRATION_VERSION
 from hybridflow.config.loading import parse_settings
 from hybridflow.config.metrics import METRICS
 from hybridflow.store import entries as hf_store

@@ -109,6 +109,7 @@ rule measure_calibration:
         gpu=gpus_claimed(SETTINGS.training.device),
     params:
         device=SETTINGS.training.device,
+        version=CALIBRATION_VERSION,
         images=SETTINGS.sampling.images,
         metrics=metric_versions(),
         features=SETTINGS.evaluation.features,

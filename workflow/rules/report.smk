@@ -79,6 +79,33 @@ rule build_frontier:
         "../scripts/build_frontier.py"
 
 
+rule build_calibration:
+    input:
+        MEASURED,
+    output:
+        csv=report(
+            f"{RESULTS}/calibration.csv",
+            caption="../report/calibration.rst",
+            category="Details",
+            labels={"content": "scale of the metrics"},
+        ),
+        png=report(
+            f"{RESULTS}/figures/calibration.png",
+            caption="../report/calibration.rst",
+            category="Figures",
+            labels={"content": "scale of the distances"},
+        ),
+        pdf=f"{RESULTS}/figures/calibration.pdf",
+    log:
+        f"{LOGS}/build_calibration.log",
+    conda:
+        "../envs/environment.yml"
+    params:
+        dataset=DATASET_HASH,
+    script:
+        "../scripts/build_calibration.py"
+
+
 rule draw_training:
     input:
         histories=[model.history for model in MODELS],

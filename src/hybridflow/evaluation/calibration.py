@@ -10,54 +10,47 @@ import torch
 from torch import Tensor
 
 from hybridflow.config.metrics import Metric
+from hybridflow.evaluation.corruptions import LADDER, Corruption
 from hybridflow.evaluation.extractors.base import Extractor, compute_features
 from hybridflow.evaluation.metrics.features import Features, evaluate
-from hybridflow.runtime.seeding import derive_seed
+from hybridflow.evaluation.metrics.frechet import MomentAccumulator
 
-NOISE = 25  # standard deviation, in levels
-BLUR = 4  # side of the averaged square, in pixels
+CLEAN, HALVES = "clean", "halves"
+COUNTS = (1_000, 2_500, 5_000, 10_000)
+"""Numbers of test images whose distances show what the number alone does."""
 
-
-def add_noise(images: Tensor, first: int) -> Tensor:
-    """Gaussian noise of standard deviation 25 levels, rounded and clamped.
-
-    Args:
-        images: (N, 3, H, W) uint8.
-        first: index of the first image, which the noise's seed depends on.
-    """
-    generator = torch.Generator().manual_seed(derive_seed("ruler", first))
-    noise = torch.randn(images.shape, generator=generator).to(images.device)
-    return (images + NOISE * noise).round().clamp(0, 255).to(torch.uint8)
-
-
-def blur(images: Tensor, first: int = 0) -> Tensor:
-    """Every 4x4 square replaced by its mean: detail is lost, colours and layout stay.
-
-    Args:
-        images: (N, 3, H, W) uint8.
-    """
-    small = torch.nn.functional.avg_pool2d(images.float(), BLUR)
-    return small.repeat_interleave(BLUR, 2).repeat_interleave(BLUR, 3).round().to(torch.uint8)
-
-
-CORRUPTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    f"test images with noise (σ = {NOISE} levels)": add_noise,
-    f"test images averaged over {BLUR}×{BLUR} pixels": blur,
-}
-AS_THEY_ARE = "test images as they are"
-AS_MANY = "test images, as many as a set of samples"
+LADDER_IMAGES = 2_000
+"""Corrupted images of each kind at most: nine kinds then cost less than two passes through the test split."""
 
 
 class _Corrupted:
     """An extractor that sees every image through a corruption."""
 
-    def __init__(self, extractor: Extractor, corrupt: Callable[[Tensor, int], Tensor]) -> None:
-        self.extractor, self.corrupt, self.seen = extractor, corrupt, 0
+    def __init__(self, extractor: Extractor, corruption: Corruption) -> None:
+        self.extractor, self.corruption, self.seen = extractor, corruption, 0
 
     def __call__(self, images: Tensor) -> Tensor:
-        corrupted = self.corrupt(images, self.seen)
+        corrupted = self.corruption.apply(images, self.seen)
         self.seen += len(images)
         return self.extractor(corrupted)
+
+
+class _Remembered:
+    """An extractor that keeps every vector, so that one pass serves all subsets."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self.extractor, self.batches = extractor, list[np.ndarray]()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        vectors = self.extractor(images)
+        self.batches.append(vectors.cpu().numpy())
+        return vectors
+
+    def features(self, start: int, stop: int, keep: int) -> Features:
+        """Of the images from ``start`` to before ``stop``; vectors of the first ``keep``."""
+        accumulator, vectors = MomentAccumulator(), np.concatenate(self.batches)[start:stop]
+        accumulator.update(vectors)
+        return Features(accumulator.moments(), vectors[:keep].astype(np.float16))
 
 
 def calibrate(
@@ -70,10 +63,12 @@ def calibrate(
     device: torch.device,
     keep: int = 0,
 ) -> list[dict[str, Any]]:
-    """Metrics against the training images: of test images, of as many as a set of samples has, of corrupted ones.
+    """Metrics of test images against the training images: of several numbers of them, and of corrupted ones.
 
     A distance is biased: of fewer images it is larger, even if they are real. What a perfect model would get is the
-    value of as many test images.
+    value of as many test images. Corrupted sets are as large as a set of samples, but for :data:`LADDER_IMAGES`; the
+    clean images of the same number are there, too. Metrics of vectors are measured for these two numbers only, and for
+    corrupted sets.
 
     Args:
         metrics: of one extractor, each compared with the training split.
@@ -83,15 +78,33 @@ def calibrate(
         keep: feature vectors of a set, of metrics that need them.
 
     Returns:
-        One row a kind of images: ``images`` (a description), ``count``, ``reference_count``, and each metric's value.
+        One row a set of images: ``kind`` (``clean``, ``halves`` of the test images against each other, or that of a
+        corruption), ``strength`` (of a corruption, else None), ``images`` (a description), ``count``,
+        ``reference_count``, and each metric's value.
     """
+    moments_alone = [metric for metric in metrics if metric.needs == "moments"]
 
-    def row(name: str, chosen: np.ndarray, see: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-        features = compute_features(chosen, see, batch_size, device, f"calibration, {name}", keep)
-        values = {metric.name: evaluate(metric, features, train) for metric in metrics}
-        return {"images": name, "count": len(chosen), "reference_count": train.moments.count, **values}
+    def row(
+        kind: str, strength: int | None, name: str, chosen: Sequence[Metric], found: Features, reference: Features
+    ) -> dict[str, Any]:
+        counts = {"count": found.moments.count, "reference_count": reference.moments.count}
+        values = {metric.name: evaluate(metric, found, reference) for metric in chosen}
+        return {"kind": kind, "strength": strength, "images": name, **counts, **values}
 
-    rows = [row(AS_THEY_ARE, images, extractor)]
-    if count < len(images):
-        rows.append(row(AS_MANY, images[:count], extractor))
-    return rows + [row(name, images, _Corrupted(extractor, corrupt)) for name, corrupt in CORRUPTIONS.items()]
+    def look(chosen: np.ndarray, see: Callable[[Tensor], Tensor], name: str) -> Features:
+        return compute_features(chosen, see, batch_size, device, f"calibration, {name}", keep)
+
+    as_many, half = min(count, len(images)), len(images) // 2
+    steps = min(as_many, LADDER_IMAGES)
+    remembered = _Remembered(extractor)
+    look(images, remembered, "test images")
+    rows = []
+    for number in sorted({as_many, steps, len(images), *(size for size in COUNTS if size < len(images))}):
+        chosen = metrics if number in (as_many, steps) else moments_alone
+        rows.append(row(CLEAN, None, "test images", chosen, remembered.features(0, number, keep), train))
+    first, second = (remembered.features(start, start + half, 0) for start in (0, half))
+    rows.append(row(HALVES, None, "half of the test images against the other half", moments_alone, first, second))
+    for step in LADDER:
+        found = look(images[:steps], _Corrupted(extractor, step), step.name)
+        rows.append(row(step.kind, step.strength, step.name, metrics, found, train))
+    return rows

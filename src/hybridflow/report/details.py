@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from hybridflow.config.metrics import METRICS
 from hybridflow.evaluation.extractors.cifar_network import CLASS_NAMES
 from hybridflow.io.files import write_text
 from hybridflow.report.results import Results
+from hybridflow.report.tables.calibration import calibration_section
 from hybridflow.report.tables.classes import class_shares, class_table
 from hybridflow.report.tables.costs import cost_table, describe_machine
 from hybridflow.report.tables.differences import against_references, difference_table
@@ -42,7 +42,7 @@ def write_details(
         [f"# Details of the experiment {escape_markdown(results.settings.experiment)}"],
         _difference_section(differences, results),
         _class_section(classes, results),
-        *(_calibration_section(name, results) for name in results.settings.evaluation.metrics),
+        calibration_section(results),
         _cost_section(costs, hardware),
     ]
     write_csv(out_differences, differences)
@@ -100,25 +100,6 @@ def _class_section(classes: pd.DataFrame, results: Results) -> list[str]:
         for (variant, seed), row in shares.iterrows()
     ]
     return lines + markdown_table(("Variant", "Seed", "Samples", *CLASS_NAMES, "Imbalance"), rows, ("Variant",))
-
-
-def _calibration_section(name: str, results: Results) -> list[str]:
-    """The metric of images whose quality is known; nothing if it was not measured, or is no column of the table."""
-    metric = METRICS[name]
-    calibration = results.calibration(name) if name in results.settings.evaluation.printed else []
-    if not calibration:
-        return []
-    split = "training" if metric.reference == "train" else metric.reference
-    lines = [
-        f"## The scale of {metric.heading}",
-        "",
-        f"{metric.heading} of other images against the {calibration[0]['reference_count']:,} {split} images. "
-        "Undisturbed test images show what a perfect model would reach with as many samples; of fewer images a "
-        "distance is larger.",
-        "",
-    ]
-    rows = [[row["images"], f"{row['count']:,}", f"{row[name]:.{metric.digits}f}"] for row in calibration]
-    return lines + markdown_table(("Images", "N", metric.heading), rows, ("Images",))
 
 
 def _cost_section(costs: pd.DataFrame, hardware: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from hybridflow.runtime.errors import UserError
 from hybridflow.store.keys import training_key
 
 LIKELIHOOD_PROTOCOL = ("version", "split", "images", "importance_samples", "seed")
+NOTED = (("noise", 25), ("average", 4), ("jpeg", 40))  # the corruptions that notes below a table repeat
 FIDELITY_PROTOCOL = ("images", "sampling", "reference_images", "weights_sha256", "extractors")
 
 
@@ -76,8 +77,8 @@ class Results:
     Attributes:
         likelihood: how bits/dim were measured, see :func:`likelihood_protocol`; None without a likelihood.
         fidelity: how samples were measured, see :func:`fidelity_protocol`.
-        calibrations: metrics of images whose quality is known, by extractor: rows with ``images`` (which), ``count``,
-            ``reference_count``, and a value by name of a metric.
+        calibrations: metrics of images whose quality is known, by extractor: rows of
+            :func:`~hybridflow.evaluation.calibration.calibrate`.
     """
 
     settings: Settings
@@ -91,9 +92,11 @@ class Results:
         """All of them, in the order of the table."""
         return [model for row in self.rows for model in row.models]
 
-    def calibration(self, metric: str) -> list[dict[str, Any]]:
-        """Values of a metric on images whose quality is known; empty if it was not calibrated."""
-        return [row for row in self.calibrations.get(METRICS[metric].extractor, []) if metric in row]
+    def scale(self, metric: str) -> list[dict[str, Any]]:
+        """A metric of as many test images as a set of samples has, and of corrupted ones; empty if not calibrated."""
+        rows = [row for row in self.calibrations.get(METRICS[metric].extractor, []) if metric in row]
+        fewer = [row for row in rows if row["kind"] == "clean" and row["count"] <= self.settings.sampling.images]
+        return fewer[-1:] + [row for row in rows if (row["kind"], row["strength"]) in NOTED]
 
     def has_standin(self, metric: str) -> bool:
         """Whether a metric was measured with Inception weights that do not define FID; its numbers are not FID."""

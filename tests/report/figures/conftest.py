@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.figure import Figure
 
-from hybridflow.report.figures import frontier, samples, temperature, training_curves
+from hybridflow.report.figures import calibration, frontier, samples, temperature, training_curves
 
 
 @pytest.fixture
@@ -18,6 +18,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         kept.append(figure)
         original(figure, outputs)
 
-    for module in (frontier, samples, temperature, training_curves):
+    for module in (calibration, frontier, samples, temperature, training_curves):
         monkeypatch.setattr(module, "save_figure", save)
     return kept

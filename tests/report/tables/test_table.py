@@ -97,7 +97,8 @@ def test_the_notes_say_how_it_was_measured(experiment: Experiment) -> None:
         "The experiment micro is a small run: its numbers are not comparable",
         "BPD: bits per dimension of 30 images of the test split, importance-weighted bound with K = 2",
         "the features of our CIFAR-10 classifier; not FID (test accuracy 91.2 %). 40 generated images against",
-        "FD-CIFAR of other images against the same 64 training images: 0.5 for test images, N = 60; 1.25 for as many",
+        "FD-CIFAR of other images against the same 64 training images: 1.25 for test images, N = 40; 5 for noisier "
+        "images, N = 40.",
         "Reference: what others report for CIFAR-10, as they measured it (master's thesis (FER Zagreb, 2022)",
         "(standard error over images 0.1",
         ", FD-CIFAR (test) 140.000",

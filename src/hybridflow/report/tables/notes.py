@@ -57,9 +57,9 @@ def _describe_metric(metric: Metric, results: Results) -> list[str]:
             f"{name} is of {protocol['images']:,} images with {features:,} features: the covariance of so few is "
             "singular, and the value says more about their number than about the images."
         )
-    calibration = results.calibration(metric.name)
-    if calibration:
-        values = "; ".join(f"{row[metric.name]:.3g} for {row['images']}, N = {row['count']:,}" for row in calibration)
+    scale = results.scale(metric.name)
+    if scale:
+        values = "; ".join(f"{row[metric.name]:.3g} for {row['images']}, N = {row['count']:,}" for row in scale)
         notes.append(f"{name} of other images against the same {against}: {values}.")
     return notes
 

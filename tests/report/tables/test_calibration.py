@@ -1,0 +1,30 @@
+"""One table for the scale of every extractor's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from experiment import Experiment
+
+from hybridflow.config.metrics import METRICS, Metric
+from hybridflow.report.tables.calibration import KEYS, calibration_section, calibration_table
+
+
+def test_extractors_share_a_table(make_experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "toy", Metric("toy", "Toy", "efficientnet_lite0", abs, "a toy", digits=1))
+    experiment = make_experiment(evaluation={"metrics": ["fd_cifar", "toy"]})
+    for extractor in ("cifar_classifier", "efficientnet_lite0"):
+        experiment.calibrate(extractor)
+    table = calibration_table(experiment.read())
+    assert list(table.columns) == [*KEYS, "fd_cifar", "toy"]
+    assert list(table["count"]) == [40, 60, 30, 40, 40, 40]
+    assert list(table.toy) == list(table.fd_cifar) == [1.25, 0.5, 0.75, 2.5, 5, 2]
+    assert list(table.strength.dropna()) == [5, 25, 15]
+    assert "| noisy images | 40 | 64 | 2.500 | 2.5 |" in calibration_section(experiment.read())
+
+
+def test_nothing_calibrated_is_no_section(make_experiment: Callable[..., Experiment]) -> None:
+    results = make_experiment().read()
+    assert calibration_table(results).empty
+    assert calibration_section(results) == []
