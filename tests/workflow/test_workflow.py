@@ -132,11 +132,11 @@ def test_the_run_makes_table_figures_and_provenance(finished: Project) -> None:
     assert list(table.reference_bpd) == [3.05, 3.35]
     markdown = (results / "table1.md").read_text()
     assert "not comparable" in markdown
-    for figure in ("samples", "frontier", "training"):
+    for figure in ("samples", "frontier", "calibration", "training"):
         assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     details = (results / "details.md").read_text()
-    for heading in ("Differences", "Classes of the samples", "The scale of FD-CIFAR", "Costs of training"):
+    for heading in ("Differences", "Classes of the samples", "The scale of the metrics", "Costs of training"):
         assert f"## {heading}" in details
     fidelity = json.loads((results / "baseline" / "seed0" / "fidelity.json").read_text())
     classes = pd.read_csv(results / "classes.csv").set_index("variant")
