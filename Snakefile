@@ -14,6 +14,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/temperature.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/pictures.smk"
 
 
 if workflow.is_main_process and not workflow.output_settings.verbose:
@@ -38,3 +39,4 @@ rule all:
         rules.draw_training.output,
         rules.build_details.output,
         rules.write_provenance.output,
+        pictures(),

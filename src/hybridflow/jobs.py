@@ -24,6 +24,8 @@ LESS_MEMORY = {
     "measure_calibration": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_reference_vectors": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "evaluate_fidelity": "lower evaluation.features (other values of metrics that need features)",
+    "probe_likelihood": "lower evaluation.likelihood.batch_size",
+    "measure_reconstruction": "lower evaluation.likelihood.batch_size",
     "measure_samples": "lower batch_size of the extractor under evaluation.extractors (same result)",
 }
 """What to lower when a job runs out of memory, by rule."""

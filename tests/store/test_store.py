@@ -281,7 +281,10 @@ def test_expected_entries():
     names = [entry.name for entry in expected_entries(settings(seeds=[0, 4]), "data")]
     trained = [f"{name}-seed{seed}" for name in NAMES for seed in (0, 4)]
     measured = ["classifier", "moments-cifar_classifier-train", "moments-cifar_classifier-test"]
-    assert sorted(names) == sorted([*trained, *measured, "moments-inception-train"])
+    pictured = ["features-cifar_classifier-train"]  # nearest training images; Inception is too slow for that alone
+    assert sorted(names) == sorted([*trained, *measured, "moments-inception-train", *pictured])
+    plain = settings(seeds=[0, 4], evaluation={"pictures": False})
+    assert {entry.name for entry in expected_entries(plain, "data")} == {*names} - {*pictured}
     off = settings(evaluation={"metrics": []})
     assert sorted(entry.name for entry in expected_entries(off, "data")) == sorted(f"{name}-seed0" for name in NAMES)
 

@@ -49,6 +49,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
     metrics = [METRICS[name] for name in over.get("evaluation", {}).get("metrics", config["evaluation"]["metrics"])]
     extractors = {metric.extractor for metric in metrics}
     vectors = {(metric.extractor, metric.reference) for metric in metrics if metric.needs == "features"}
+    vectors |= {(name, "train") for name in extractors - {"inception"}}  # pictures show the nearest training images
     expected = {
         "prepare_dataset": 1,
         "prepare_extractor": len(extractors),
@@ -67,6 +68,12 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
         "draw_training": 1,
         "build_details": 1,
         "write_provenance": 1,
+        "draw_variants": 1,
+        "draw_nearest": 1,
+        "probe_likelihood": 1,
+        "draw_interpolation": 1,
+        "measure_reconstruction": 1,
+        "animate_training": 1,
         "all": 1,
     }
     assert {k: v for k, v in counts.items() if k != "total"} == expected
@@ -150,6 +157,27 @@ def test_the_run_makes_table_figures_and_provenance(finished: Project) -> None:
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["checkpoints"]["baseline/seed0"]["training_seconds"] > 0
     assert "train_variant/baseline-seed0" in provenance["rules"]
+
+
+def test_the_run_makes_pictures(finished: Project) -> None:
+    pictures = finished.path / "results" / "micro" / "pictures"
+    for name in ("variants", "nearest", "likelihood_of_images", "interpolation"):
+        content = (pictures / f"{name}.png").read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) <= 400_000
+    assert (pictures / "training.gif").read_bytes().startswith(b"GIF89a")
+    reconstruction = pd.read_csv(pictures / "reconstruction.csv")
+    assert list(reconstruction.variant) == ["baseline", "dcgan-0.5"]
+    assert (reconstruction.max_levels < 0.5).all()
+    likelihood = pd.read_csv(pictures / "likelihood_of_images.csv")
+    assert set(likelihood.kind) == {"train", "test", "flipped", "smoothed", "constant", "noise"}
+    assert len(likelihood) == 12
+    assert (likelihood.images == 64).all()
+
+
+def test_pictures_can_be_left_out(project: Project) -> None:
+    counts = dry_run(project, "--configfile", "micro.yaml", "--config", "evaluation={pictures: false}")
+    assert not {"draw_variants", "draw_nearest", "probe_likelihood", "animate_training"} & set(counts)
 
 
 def test_the_run_prints_one_line_a_job(finished: Project) -> None:

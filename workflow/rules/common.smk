@@ -6,6 +6,7 @@ from hybridflow.cli.console import shorten_output
 from hybridflow.config.evaluation import CALIBRATION_VERSION
 from hybridflow.config.loading import parse_settings
 from hybridflow.config.metrics import METRICS
+from hybridflow.config.pictures import nearest_spaces
 from hybridflow.store import entries as hf_store
 from hybridflow.data.fingerprint import content_hash
 from hybridflow.data.inputs import check_inputs

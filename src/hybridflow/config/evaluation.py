@@ -7,7 +7,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from hybridflow.config.fields import InKeyAs, Int, NonNegativeInt, NotInKey, PositiveFloat, PositiveInt, Section, Text
+from hybridflow.config.fields import (
+    Bool,
+    InKeyAs,
+    Int,
+    NonNegativeInt,
+    NotInKey,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    Text,
+)
 from hybridflow.config.metrics import METRICS
 from hybridflow.config.registry import Registered
 from hybridflow.io.hashing import sha256_file, short_key
@@ -171,6 +181,7 @@ class EvaluationSettings(Section):
     features: Annotated[Int, Field(ge=10)] = Field(
         10_000, description="images of every set, the first ones, whose features are kept for further metrics"
     )
+    pictures: Bool = Field(True, description="pictures of what the models do, beside the table and its figures")
     extractors: dict[str, SerializeAsAny[ExtractorSettings]] = Field(
         {}, description="settings of the feature extractors that these metrics need"
     )

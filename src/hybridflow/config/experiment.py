@@ -56,6 +56,7 @@ class EvaluationEntry(Section):
     table: tuple[Text, ...] | None = EvaluationSettings.model_fields["table"]
     temperatures: tuple[PositiveFloat, ...] = EvaluationSettings.model_fields["temperatures"]
     features: Int = EvaluationSettings.model_fields["features"]
+    pictures: Bool = EvaluationSettings.model_fields["pictures"]
     extractors: dict[str, dict[str, Any]] = Field({}, description="settings of the feature extractors, by name")
 
 

@@ -16,9 +16,11 @@ class GeneratorSettings(Section):
     Attributes:
         has_likelihood: whether the family bounds the likelihood of images. Without it there is no likelihood job, the
             table has a dash, and the adversarial weight must be 1.
+        invertible: whether the family is a flow, whose encoding and decoding pictures show.
     """
 
     has_likelihood: ClassVar[bool] = True
+    invertible: ClassVar[bool] = False
 
     family: Text = Field("denseflow", description="the family of the generator; `hybridflow list` prints them all")
 
@@ -49,6 +51,8 @@ class DequantizationSettings(Section):
 class DenseFlowSettings(GeneratorSettings):
     """DenseFlow: densely connected normalizing flow (arXiv 2106.04627). The defaults are DenseFlow-74-10."""
 
+    invertible: ClassVar[bool] = True
+
     family: Literal["denseflow"] = "denseflow"
     units: tuple[PositiveInt, ...] = Field((6, 4, 1), description="units per scale")
     steps_per_unit: tuple[PositiveInt, ...] = Field((5, 6, 20), description="flow steps of each unit, per scale")
@@ -75,6 +79,8 @@ class DenseFlowSettings(GeneratorSettings):
 class NiceSettings(GeneratorSettings):
     """NICE: additive couplings of all pixels at once (arXiv 1410.8516). The defaults are the paper's CIFAR-10 model."""
 
+    invertible: ClassVar[bool] = True
+
     family: Literal["nice"] = "nice"
     hidden_layers: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = Field(
         (4, 4, 4, 4), description="hidden layers of each coupling's network; one entry a coupling"
@@ -90,6 +96,8 @@ class NiceSettings(GeneratorSettings):
 class RealNVPSettings(GeneratorSettings):
     """RealNVP: affine couplings of checkerboards and channels (arXiv 1605.08803). The defaults are for CIFAR-10."""
 
+    invertible: ClassVar[bool] = True
+
     family: Literal["realnvp"] = "realnvp"
     scales: Annotated[Int, Field(ge=1, le=5)] = Field(2, description="scales; half of the values leave after each")
     width: PositiveInt = Field(64, description="channels of the first scale's networks; doubled with each squeeze")
@@ -102,6 +110,8 @@ class RealNVPSettings(GeneratorSettings):
 
 class GlowSettings(GeneratorSettings):
     """Glow: ActNorm, invertible 1x1 convolutions, couplings (arXiv 1807.03039). The defaults are for CIFAR-10."""
+
+    invertible: ClassVar[bool] = True
 
     family: Literal["glow"] = "glow"
     levels: Annotated[Int, Field(ge=1, le=5)] = Field(3, description="levels; each starts with a squeeze")

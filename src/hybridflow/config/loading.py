@@ -162,6 +162,7 @@ def _evaluation(entry: EvaluationEntry) -> EvaluationSettings:
         table=entry.table,
         temperatures=entry.temperatures,
         features=entry.features,
+        pictures=entry.pictures,
     )
     extractors = {
         name: validate(EXTRACTORS[name].settings, entry.extractors.get(name, {}), f"evaluation.extractors.{name}")

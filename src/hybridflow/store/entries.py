@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from hybridflow.config.experiment import Settings
+from hybridflow.config.pictures import kept_references
 from hybridflow.io.locks import exclusive_lock
 from hybridflow.store.keys import moments_key, training_key, vectors_key
 
@@ -123,7 +124,7 @@ def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -
             yield extractor_entry(settings, extractor, dataset_hash, root)
     for extractor, split in settings.evaluation.references:
         yield moments_entry(settings, extractor, split, dataset_hash, root)
-    for extractor, split in settings.evaluation.feature_references:
+    for extractor, split in kept_references(settings.evaluation):
         yield vectors_entry(settings, extractor, split, dataset_hash, root)
 
 
