@@ -152,6 +152,24 @@ class EfficientNetSettings(ExtractorSettings):
         return short_key({"version": self.version, "weights": EFFICIENTNET_SHA256})
 
 
+class Dinov2Settings(ExtractorSettings):
+    """A DINOv2 vision transformer, whose features define FD-DINOv2; its weights are a file of yours."""
+
+    calibrated: ClassVar[bool] = False
+
+    weights: Text | None = Field(None, description="path of a published file, such as dinov2_vitl14_pretrain.pth")
+
+    @property
+    def own_file(self) -> Path | None:
+        """The file, or None if none is named."""
+        return None if self.weights is None else Path(self.weights).expanduser()
+
+    def identity(self, dataset: str) -> str:
+        own = self.own_file
+        content = sha256_file(own) if own is not None and own.is_file() else None
+        return short_key({"version": self.version, "weights": content})
+
+
 EXTRACTORS: dict[str, Registered] = {
     "inception": Registered(InceptionSettings, "hybridflow.evaluation.extractors.inception:InceptionExtractor"),
     "cifar_classifier": Registered(
@@ -160,6 +178,7 @@ EXTRACTORS: dict[str, Registered] = {
     "efficientnet_lite0": Registered(
         EfficientNetSettings, "hybridflow.evaluation.extractors.efficientnet:EfficientNetExtractor"
     ),
+    "dinov2": Registered(Dinov2Settings, "hybridflow.evaluation.extractors.dinov2:Dinov2Extractor"),
 }
 """Feature extractors by name."""
 

@@ -129,9 +129,18 @@ METRICS: dict[str, Metric] = {
             digits=3,
             in_table=False,
         ),
+        Metric(
+            "fd_dinov2",
+            "FD-DINOv2",
+            "dinov2",
+            FRECHET,
+            "Frechet distance to the training images in the features of DINOv2",
+            digits=1,
+        ),
         *metrics_of("inception", "inception", "Inception"),
         *metrics_of("efficientnet_lite0", "imagenet", "ImageNet"),
         *metrics_of("cifar_classifier", "cifar", "CIFAR"),
+        *metrics_of("dinov2", "dinov2", "DINOv2"),
     )
 }
 """Metrics by name."""
