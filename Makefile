@@ -36,7 +36,7 @@ pull: $(INSTALLED)
 demo: pull
 	@$(SNAKEMAKE) --configfile presets/cpu.yaml --config experiment=demo
 	@cat results/demo/table1.md
-	@echo "figures: results/demo/figures/   details: results/demo/details.md   logs: results/demo/logs/"
+	@echo "everything on one page: results/demo/report.html   figures: results/demo/figures/   logs: results/demo/logs/"
 	@$(BIN)/hybridflow compare results/cpu results/demo
 
 # The whole experiment from nothing at a toy size: trains every model for minutes.

@@ -15,6 +15,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/temperature.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/pictures.smk"
+include: "workflow/rules/page.smk"
 
 
 if workflow.is_main_process and not workflow.output_settings.verbose:
@@ -38,5 +39,6 @@ rule all:
         rules.build_calibration.output,
         rules.draw_training.output,
         rules.build_details.output,
+        rules.build_page.output,
         rules.write_provenance.output,
         pictures(),

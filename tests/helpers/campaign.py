@@ -48,7 +48,7 @@ MOMENTS = (
     *(Moment(script, seconds=2) for script in ("evaluate_fidelity", "build_table", "draw_samples", "build_frontier")),
     *(
         Moment(script, seconds=2)
-        for script in ("build_calibration", "draw_training", "write_provenance", "build_details")
+        for script in ("build_calibration", "draw_training", "write_provenance", "build_details", "build_page")
     ),
 )
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 FOLDERS = ("results", "store", "resources")
 
-# Wall times and what follows from them: benchmarks, logs, provenance, costs and the curves with the speed. TensorBoard
-# names files by the time.
-TIMES = re.compile(r"/logs/|/benchmarks/|/tensorboard/|/provenance\.json$|/costs\.csv$|/figures/training\.\w+$")
+# Wall times and what follows from them: benchmarks, logs, provenance, costs, the curves with the speed, the page.
+# TensorBoard names files by the time.
+TIMES = re.compile(
+    r"/logs/|/benchmarks/|/tensorboard/|/(provenance\.json|costs\.csv|report\.html)$|/figures/training\.\w+$"
+)
 # Empty files that locks stand on; there are as many as jobs that ran.
 LOCKS = re.compile(r"\.lock$")
 WALL = ("seconds", "images_per_second")  # of a history's rows
@@ -40,7 +42,7 @@ def _content(path: Path) -> bytes:
     if path.suffix == ".jsonl":
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return json.dumps([{k: v for k, v in row.items() if k not in WALL} for row in rows]).encode()
-    if path.name in ("details.md", "details.html"):  # its section on costs holds times
+    if path.name == "details.md":  # its section on costs holds times
         return path.read_text(encoding="utf-8").partition("Costs of training")[0].encode()
     if path.suffix == ".json" and (path.name == "checkpoint.json" or path.with_suffix(".jsonl").exists()):
         values = json.loads(path.read_text(encoding="utf-8"))  # the record has the hash of the history, and so of times

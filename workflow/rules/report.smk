@@ -136,12 +136,6 @@ rule build_details:
         provenance=f"{RESULTS}/provenance.json",
     output:
         md=f"{RESULTS}/details.md",
-        html=report(
-            f"{RESULTS}/details.html",
-            caption="../report/details.rst",
-            category="Details",
-            labels={"content": "all details"},
-        ),
         differences=report(
             f"{RESULTS}/differences.csv",
             caption="../report/differences.rst",

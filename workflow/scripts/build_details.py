@@ -7,11 +7,9 @@ from hybridflow.jobs import workflow_job
 
 with workflow_job(snakemake) as settings:
     from hybridflow.report.details import write_details
-    from hybridflow.report.page import write_page
     from hybridflow.report.results import read_results
 
     output = snakemake.output
     results = read_results(Path(output.md).parent, settings, snakemake.params.dataset)
     hardware = read_record(snakemake.input.provenance)["hardware"]
     write_details(output.md, output.differences, output.classes, output.costs, results, hardware)
-    write_page(output.html, Path(output.md).read_text(encoding="utf-8"))

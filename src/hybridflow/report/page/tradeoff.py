@@ -1,0 +1,77 @@
+"""The trade-off of the page: an SVG panel a distance, whose points show their samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex
+from matplotlib.ticker import MaxNLocator
+
+from hybridflow.config.metrics import METRICS
+from hybridflow.report.figures.style import series_colors
+from hybridflow.report.tables.frontier import LIKELIHOOD
+
+LEFT, RIGHT, TOP, BOTTOM = 50, 390, 10, 255  # of the plot in the panel's 400 x 300 units
+
+
+class _Axis:
+    """Maps values to a stretch of the panel, with ticks at round numbers."""
+
+    def __init__(self, values: pd.Series, start: float, end: float) -> None:
+        low, high = float(values.min()), float(values.max())
+        pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
+        self.low, self.high, self.start, self.end = low - pad, high + pad, start, end
+        ticks = MaxNLocator(5).tick_values(self.low, self.high)
+        self.ticks = [
+            {"at": self.at(tick), "label": f"{tick:g}"} for tick in np.round(ticks, 10) if self.low <= tick <= self.high
+        ]
+
+    def at(self, value: float) -> float:
+        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+
+
+def recipe_colors(frontier: pd.DataFrame) -> dict[str, str]:
+    """A colour for every recipe, those of the frontier figure.
+
+    Args:
+        frontier: content of ``frontier.csv``.
+    """
+    recipes = list(dict.fromkeys(frontier.recipe))
+    return dict(zip(recipes, map(to_hex, series_colors(len(recipes))), strict=True))
+
+
+def tradeoff_panels(frontier: pd.DataFrame) -> list[dict[str, Any]]:
+    """What the template draws, a panel a distance.
+
+    Args:
+        frontier: content of ``frontier.csv``.
+    """
+    colors = recipe_colors(frontier)
+    return [_panel(str(name), rows, colors) for name, rows in frontier.groupby("metric", sort=False)]
+
+
+def _panel(metric: str, rows: pd.DataFrame, colors: dict[str, str]) -> dict[str, Any]:
+    x, y = _Axis(rows.bpd, LEFT, RIGHT), _Axis(rows.value, BOTTOM, TOP)
+    heading, digits = METRICS[metric].heading, METRICS[metric].digits
+    plain = rows[rows.recipe.str.startswith(LIKELIHOOD)]
+    lines = []
+    for recipe, points in rows.groupby("recipe", sort=False):
+        if not str(recipe).startswith(LIKELIHOOD):
+            start = plain[plain.family == points.family.iloc[0]].head(1)
+            line = pd.concat([start, points])
+            path = " ".join(f"{x.at(row.bpd)},{y.at(row.value)}" for row in line.itertuples())
+            lines.append({"points": path, "color": colors[str(recipe)]})
+    points = [
+        {
+            "x": x.at(row.bpd),
+            "y": y.at(row.value),
+            "color": colors[row.recipe],
+            "fill": colors[row.recipe] if row.on_front else "#fff",
+            "variant": row.variant,
+            "label": f"{row.variant}: BPD {row.bpd:.3f}, {heading} {row.value:.{digits}f}",
+        }
+        for row in rows.itertuples()
+    ]
+    return {"heading": heading, "x_ticks": x.ticks, "y_ticks": y.ticks, "lines": lines, "points": points}

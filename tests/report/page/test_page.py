@@ -1,0 +1,128 @@
+"""The report page: everything in one file, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, dump_dom, served
+from experiment import Experiment
+from PIL import Image
+
+from hybridflow.report.page.images import ENOUGH, embed_file
+from hybridflow.report.page.page import write_page
+from hybridflow.report.tables.frontier import frontier_table
+from hybridflow.report.tables.table import read_csv, write_table
+
+PROVENANCE = {
+    "revision": "a" * 40,
+    "software": {"system": "Linux", "python": "3.11.2", "packages": {"torch": "2.14.1", "numpy": "2.0"}},
+    "hardware": {"cpu": "A CPU", "cpus_usable": 2, "gpus": []},
+    "seeds": {"training": [0]},
+}
+DETAILS = "# Details\n\n## Costs of training\n\n| Variant | h:mm:ss |\n| :-- | --: |\n| baseline | 0:00:10 |\n"
+
+
+def build(experiment: Experiment, folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, seed in experiment.settings.models:
+        np.save(experiment.files(name, seed).samples, rng.integers(0, 256, (70, 3, 32, 32), dtype=np.uint8))
+    results = experiment.read()
+    tables = [folder / f"table1.{kind}" for kind in ("csv", "md", "tex")]
+    write_table(*tables, results)
+    Image.fromarray(rng.integers(0, 256, (900, 2000, 3), dtype=np.uint8)).save(folder / "figure.png")
+    frontier = frontier_table(read_csv(tables[0]), experiment.settings)
+    page = folder / "report.html"
+    write_page(page, results, frontier, [(folder / "figure.png", "Noise <b> & more")], DETAILS, PROVENANCE)
+    return page
+
+
+def test_the_page_needs_nothing_else(experiment: Experiment, tmp_path: Path) -> None:
+    text = build(experiment, tmp_path).read_text(encoding="utf-8")
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert addresses
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert len(text) < 6e6
+    for part in (
+        "Experiment micro",
+        "This is a small run",
+        "3 variants of generative models (denseflow)",
+        "torch 2.14.1",
+    ):
+        assert part in text
+    assert 'alt="Noise &lt;b&gt; &amp; more"' in text
+    assert "<h2>Costs of training</h2>" in text
+    levels = [int(level) for level in re.findall(r"<h(\d)", text)]
+    assert levels[0] == 1
+    assert set(levels[1:]) == {2}
+
+
+def test_without_points_the_page_says_so(make_experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+    text = build(make_experiment(evaluation={"metrics": []}), tmp_path).read_text(encoding="utf-8")
+    assert "No variant has both bits/dim" in text
+
+
+def test_large_pictures_shrink_and_small_ones_stay(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (900, 2000, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.png")
+    Image.fromarray(noise[:20, :20]).save(tmp_path / "small.png")
+    large, small = embed_file(tmp_path / "large.png"), embed_file(tmp_path / "small.png")
+    assert (tmp_path / "large.png").stat().st_size > ENOUGH
+    assert (large.width, large.height) == (1400, 630)
+    assert large.source.startswith("data:image/jpeg;base64,")
+    assert (small.width, small.source[:22]) == (20, "data:image/png;base64,")
+
+
+# A page around the page: it looks at it on a screen of 390 pixels, sorts, and chooses a point.
+LOOK = """<!DOCTYPE html><html><body><iframe width="390" height="800" src="report.html"></iframe><pre id="found"></pre>
+<script>
+const frame = document.querySelector("iframe");
+frame.addEventListener("load", async () => {
+  const page = frame.contentDocument, wait = () => new Promise((done) => setTimeout(done, 300));
+  for (const image of page.images) { image.loading = "eager"; await image.decode(); }
+  const rows = () => [...page.querySelectorAll("table.sortable tbody tr")];
+  const column = (place) => rows().map((row) => row.cells[place].textContent);
+  const buttons = page.querySelectorAll("table.sortable th button"), found = {};
+  found.width = page.scrollingElement.scrollWidth;
+  found.pictures = [...page.images].map((image) => image.naturalWidth);
+  found.headings = [...buttons].map((button) => button.textContent);
+  buttons[3].click(); buttons[3].click();
+  found.falling = column(3);
+  found.sort = buttons[3].closest("th").getAttribute("aria-sort");
+  buttons[0].click();
+  found.names = column(0);
+  const point = page.querySelector('.point[data-variant="dcgan-0.5"]');
+  point.dispatchEvent(new MouseEvent("click"));
+  await wait();
+  found.chosen = page.querySelector("#chosen figcaption").textContent;
+  found.samples = page.querySelector("#chosen img").naturalWidth;
+  document.getElementById("found").textContent = JSON.stringify(found);
+});
+</script></body></html>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (on Debian: apt install chromium)")
+def test_a_browser_on_a_small_screen(experiment: Experiment, tmp_path: Path) -> None:
+    build(experiment, tmp_path)
+    (tmp_path / "look.html").write_text(LOOK, encoding="utf-8")
+    with served(tmp_path) as address:
+        document, console = dump_dom(f"{address}/look.html")
+    assert console == []
+    found = json.loads(html.unescape(document.partition('<pre id="found">')[2].partition("</pre>")[0]))
+    assert found["width"] <= 390
+    assert len(found["pictures"]) == 1
+    assert all(width > 0 for width in found["pictures"])
+    assert found["headings"][3] == "BPD ↓"
+    values = [float(cell.split(" ")[0]) for cell in found["falling"]]
+    assert values == sorted(values, reverse=True)
+    assert found["sort"] == "descending"
+    assert found["names"] == ["baseline", "control", "dcgan-0.5"]
+    assert found["chosen"].startswith("64 samples of dcgan-0.5: BPD 4.")
+    assert found["samples"] == 256
