@@ -149,6 +149,27 @@ def training_threads(wildcards):
     return SETTINGS.training.threads * variant_settings(wildcards).training.devices
 
 
+def first_models(variants):
+    """Checkpoints of variants, and their records."""
+    return [path for name in variants for path in (FIRST[name].checkpoint, FIRST[name].checkpoint_record)]
+
+
+def first_samples(variants):
+    """Samples of variants, and their records."""
+    return [path for name in variants for path in (FIRST[name].samples, FIRST[name].samples_record)]
+
+
+def pictures():
+    """Those that the experiment's generators and metrics allow; none if they are switched off."""
+    if not SETTINGS.evaluation.pictures:
+        return []
+    made = [rules.draw_variants.output, rules.animate_training.output]
+    made += [rules.draw_nearest.output] if SPACES else []
+    made += [rules.probe_likelihood.output] if LIKELY else []
+    made += [rules.draw_interpolation.output, rules.measure_reconstruction.output] if INVERTIBLE else []
+    return made
+
+
 def check_device(missing):
     """Makes sure that trainings of a full-size experiment do not start on a CPU unless a setting says so.
 

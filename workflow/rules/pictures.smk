@@ -8,16 +8,6 @@ INTERPOLATED = sorted(BY_WEIGHT.values(), key=INVERTIBLE.index)[:3]  # the first
 SPACES = nearest_spaces(SETTINGS.evaluation)
 
 
-def first_models(variants):
-    """Checkpoints of variants, and their records."""
-    return [path for name in variants for path in (FIRST[name].checkpoint, FIRST[name].checkpoint_record)]
-
-
-def first_samples(variants):
-    """Samples of variants, and their records."""
-    return [path for name in variants for path in (FIRST[name].samples, FIRST[name].samples_record)]
-
-
 rule draw_variants:
     input:
         samples=first_samples(FIRST),
@@ -170,14 +160,3 @@ rule animate_training:
         "../envs/environment.yml"
     script:
         "../scripts/animate_training.py"
-
-
-def pictures():
-    """Those that the experiment's generators and metrics allow; none if they are switched off."""
-    if not SETTINGS.evaluation.pictures:
-        return []
-    made = [rules.draw_variants.output, rules.animate_training.output]
-    made += [rules.draw_nearest.output] if SPACES else []
-    made += [rules.probe_likelihood.output] if LIKELY else []
-    made += [rules.draw_interpolation.output, rules.measure_reconstruction.output] if INVERTIBLE else []
-    return made
