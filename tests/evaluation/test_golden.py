@@ -70,7 +70,7 @@ def test_metrics(name: str) -> None:
     features = [Features(Moments(x.mean(0), np.cov(x.T), len(x)), x.astype(np.float16)) for x in (a, b)]
     frechet = {1: 0.3414236303435789}
     expected = {
-        **dict.fromkeys(("fid", "fd_imagenet", "fd_cifar", "fd_cifar_test"), frechet),
+        **dict.fromkeys(("fid", "fd_imagenet", "fd_cifar", "fd_cifar_test", "fd_dinov2"), frechet),
         "kid": {2: 0.2755667634935655},
         "fd_infinity": {1: 0.544429732778727},
         "precision": {1: 0.75},

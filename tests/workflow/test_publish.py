@@ -35,7 +35,7 @@ def test_publish_says_what_it_pushed_and_what_to_commit(published, tmp_path):
     said = published.read("published.txt")
     assert re.search(r"^  store/baseline-seed0-\w+\.safetensors  \(0\.\d MB\)$", said, re.MULTILINE)
     (add,) = re.findall(r"^  (git add .*)$", said, re.MULTILINE)
-    assert add.count(".dvc") == 12, "two models of three files, a classifier and two moments of two"
+    assert add.count(".dvc") == 14, "two models of three files, a classifier, two moments and one features file of two"
     assert add.endswith(" dvc-remote")
     assert "remote 'nowhere' doesn't exist" in published.hybridflow("publish", "--remote", "nowhere", check=False)
 
