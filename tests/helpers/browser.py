@@ -1,16 +1,17 @@
-"""Headless Chromium, for pages that a test serves on the loopback interface."""
+"""Headless Chromium looks at a page that is served on the loopback interface."""
 
 from __future__ import annotations
 
 import functools
 import http.server
+import json
+import queue
 import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
@@ -23,31 +24,48 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
     "--enable-logging=stderr",
+    "--remote-debugging-port=0",  # without it the browser ends at once
 )
 
 
-class _Silent(http.server.SimpleHTTPRequestHandler):
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and takes what the page posts."""
+
+    def __init__(self, *arguments: Any, found: queue.Queue[Any], **named: Any) -> None:
+        self.found = found
+        super().__init__(*arguments, **named)
+
+    def do_POST(self) -> None:
+        self.found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serves a folder; yields its address."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Silent, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def look_at(folder: Path, page: str, seconds: float = 120) -> tuple[Any, list[str]]:
+    """Opens a page of a folder; returns the JSON that its script posts, and the lines of the console."""
+    found: queue.Queue[Any] = queue.Queue()
+    handler = functools.partial(_Handler, directory=str(folder), found=found)
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        tempfile.TemporaryFile("w+") as log,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/{page}"
+        browser = subprocess.Popen(
+            [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", address], stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            return found.get(timeout=seconds), _console(log)
+        finally:
+            browser.terminate()
+            browser.wait()
+            server.shutdown()
 
 
-def dump_dom(address: str) -> tuple[str, list[str]]:
-    """The document once its scripts have run, and the lines of its console."""
-    with tempfile.TemporaryDirectory() as profile:
-        command = [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", "--virtual-time-budget=60000", "--dump-dom"]
-        found = subprocess.run([*command, address], capture_output=True, text=True, timeout=120, check=True)
-    return found.stdout, [line for line in found.stderr.splitlines() if "CONSOLE" in line]
+def _console(log: Any) -> list[str]:
+    log.seek(0)
+    return [line for line in log if "CONSOLE" in line]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, dump_dom, served
+from browser import CHROMIUM, look_at
 from experiment import Experiment
 from PIL import Image
 
@@ -81,7 +79,7 @@ def test_large_pictures_shrink_and_small_ones_stay(tmp_path: Path) -> None:
 
 
 # A page around the page: it looks at it on a screen of 390 pixels, sorts, and chooses a point.
-LOOK = """<!DOCTYPE html><html><body><iframe width="390" height="800" src="report.html"></iframe><pre id="found"></pre>
+LOOK = """<!DOCTYPE html><html><body><iframe width="390" height="800" src="report.html"></iframe>
 <script>
 const frame = document.querySelector("iframe");
 frame.addEventListener("load", async () => {
@@ -103,7 +101,7 @@ frame.addEventListener("load", async () => {
   await wait();
   found.chosen = page.querySelector("#chosen figcaption").textContent;
   found.samples = page.querySelector("#chosen img").naturalWidth;
-  document.getElementById("found").textContent = JSON.stringify(found);
+  fetch("found", {method: "POST", body: JSON.stringify(found)});
 });
 </script></body></html>"""
 
@@ -112,10 +110,8 @@ frame.addEventListener("load", async () => {
 def test_a_browser_on_a_small_screen(experiment: Experiment, tmp_path: Path) -> None:
     build(experiment, tmp_path)
     (tmp_path / "look.html").write_text(LOOK, encoding="utf-8")
-    with served(tmp_path) as address:
-        document, console = dump_dom(f"{address}/look.html")
+    found, console = look_at(tmp_path, "look.html")
     assert console == []
-    found = json.loads(html.unescape(document.partition('<pre id="found">')[2].partition("</pre>")[0]))
     assert found["width"] <= 390
     assert len(found["pictures"]) == 1
     assert all(width > 0 for width in found["pictures"])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hybridflow.config.metrics import METRICS
-from hybridflow.evaluation.metrics.features import standard_error
+from hybridflow.evaluation.metrics.features import Estimate, standard_error
 from hybridflow.io.arrays import read_array
 from hybridflow.io.records import read_record
 from hybridflow.report.results import Model, Results
@@ -82,26 +82,20 @@ def difference_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-class _Measured:
-    """A model's value of a metric, and what images add to it."""
-
-    def __init__(self, value: float, contributions: np.ndarray | None, count: int | None = None) -> None:
-        self.value, self.contributions, self.count = value, contributions, count
-
-
-def _measured(model: Model, results: Results) -> dict[str, _Measured]:
+def _measured(model: Model, results: Results) -> dict[str, Estimate]:
+    """Every number of a model with what images add to it, by name."""
     contributions = load_contributions(model)
     found = {}
     for name, metric in model.metrics.items():
         count = results.fidelity["images"] if METRICS[name].needs == "moments" else None
-        found[name] = _Measured(metric.value, contributions.get(name), count)
+        found[name] = Estimate(metric.value, contributions.get(name), count)
     if model.bounds:
         bpd = load_bpd(model)
-        found |= {name: _Measured(float(bpd[:, at].mean()), bpd[:, at]) for name, (_, at) in BOUNDS.items()}
+        found |= {name: Estimate(float(bpd[:, at].mean()), bpd[:, at]) for name, (_, at) in BOUNDS.items()}
     return found
 
 
-def _paired_interval(difference: float, ours: _Measured, theirs: _Measured) -> tuple[float, float] | None:
+def _paired_interval(difference: float, ours: Estimate, theirs: Estimate) -> tuple[float, float] | None:
     if ours.contributions is None or theirs.contributions is None:
         return None
     count = min(len(ours.contributions), len(theirs.contributions))
