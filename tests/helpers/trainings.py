@@ -7,6 +7,7 @@ import multiprocessing
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,11 @@ def resume_state(work: Job) -> dict[str, Any] | None:
 
 def last_saved(work: Job) -> int:
     """When the last state was saved; 0 before the first."""
-    return max((path.stat().st_mtime_ns for path in work.resume.parent.glob("model.resume-*.json")), default=0)
+    times = [0]
+    for path in work.resume.parent.glob("model.resume-*.json"):
+        with suppress(FileNotFoundError):  # the training that is looked at removes a record before it writes the next
+            times.append(path.stat().st_mtime_ns)
+    return max(times)
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
