@@ -157,6 +157,19 @@ def test_what_a_run_leaves(uninterrupted):
     assert list((work.monitor / "tensorboard").iterdir())
 
 
+def test_a_checkpoint_that_travels_is_half_the_size_and_without_the_discriminator(uninterrupted, tmp_path):
+    whole = uninterrupted("hybrid").checkpoint
+    work = job(tmp_path, "hybrid", stored={"precision": "fp16", "discriminator": False})
+    train(work, IMAGES, CPU)
+    ours, theirs = (read_tensors(path, "flow") for path in (work.checkpoint, whole))
+    floating = [name for name, values in theirs.items() if values.is_floating_point()]
+    assert all(torch.equal(ours[name], theirs[name].half()) for name in floating)
+    assert not read_tensors(work.checkpoint, "discriminator")
+    assert load_generator(work.checkpoint)[0].prior_loc.dtype == torch.float32
+    child = job(tmp_path, "child", parent=work.checkpoint)
+    train(child, IMAGES, CPU)  # against a discriminator of its own
+
+
 def test_what_a_stabilised_run_leaves(uninterrupted):
     work = uninterrupted("stabilised")
     for row in rows(work.history):

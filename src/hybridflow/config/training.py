@@ -60,6 +60,17 @@ class DistanceSettings(Section):
     images: Annotated[Int, Field(ge=100)] = Field(1000, description="samples of a value")
 
 
+class StoredSettings(Section):
+    """What a checkpoint holds: of trainings that travel, as little as their variants need."""
+
+    precision: Annotated[Literal["fp32", "fp16"], AsBefore("fp32")] = Field(
+        "fp32", description="fp32, or fp16: half the size, weights rounded to 11 bits"
+    )
+    discriminator: Annotated[Bool, AsBefore(True)] = Field(
+        True, description="the discriminator, too, for variants that start from this one and go on with it"
+    )
+
+
 class TrainingSettings(Section):
     """How one variant is trained."""
 
@@ -84,6 +95,7 @@ class TrainingSettings(Section):
     checkpointing: Annotated[Bool, NotInKey()] = Field(
         False, description="compute networks twice instead of keeping their activations: less memory, same result"
     )
+    stored: Annotated[StoredSettings, AsBefore({})] = Field(StoredSettings(), description="what the checkpoint holds")
     compile: Annotated[Bool, NotInKey()] = Field(
         False, description="torch.compile for the networks: minutes before the first step; same result"
     )

@@ -30,16 +30,22 @@ FORMAT = "hybridflow-checkpoint-2"
 
 
 def save_checkpoint(
-    path: Path, models: dict[str, nn.Module], metadata: dict[str, Any], others: Iterable[Path] = ()
+    path: Path,
+    models: dict[str, nn.Module],
+    metadata: dict[str, Any],
+    others: Iterable[Path] = (),
+    *,
+    half: bool = False,
 ) -> None:
     """Writes ``{name}.{parameter}`` tensors and JSON metadata into one safetensors file, and then its record.
 
     Args:
         metadata: ``key`` and what else identifies the training; the record has it too.
         others: finished files beside ``path`` that the record also speaks for: the history.
+        half: floating-point tensors in float16, but for those that have a value beyond its range.
     """
     tensors = {
-        f"{name}.{key}": value.detach().to("cpu", copy=True).contiguous()
+        f"{name}.{key}": _stored(value.detach().to("cpu", copy=True).contiguous(), half)
         for name, model in models.items()
         for key, value in model.state_dict().items()
     }
@@ -48,6 +54,13 @@ def save_checkpoint(
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(tensors, header))  # safetensors' own writer does not say why a disk refuses
     write_record(record_of(path), {**metadata, "revision": code_revision()}, [path, *others])
+
+
+def _stored(values: Tensor, half: bool) -> Tensor:
+    if not (half and values.is_floating_point()):
+        return values
+    rounded = values.half()
+    return rounded if rounded.isfinite().all() else values
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

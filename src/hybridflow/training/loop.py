@@ -134,12 +134,11 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
     if history is None:
         return
     history.close()
-    save_checkpoint(
-        job.checkpoint,
-        {"flow": state.result} | ({"discriminator": state.discriminator} if state.discriminator else {}),
-        metadata(job, schedule, device),
-        [job.history],
-    )
+    models = {"flow": state.result}
+    if state.discriminator is not None and settings.stored.discriminator:
+        models["discriminator"] = state.discriminator
+    half = settings.stored.precision == "fp16"
+    save_checkpoint(job.checkpoint, models, metadata(job, schedule, device), [job.history], half=half)
     resume.remove()
 
 

@@ -122,9 +122,9 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
             discriminator = build_discriminator(variant.discriminator).to(device, memory_format=torch.channels_last)
     if job.parent is not None:
         load_weights(generator, read_tensors(job.parent, "flow"), job.parent)
-        if discriminator is not None and _discriminator_of(job.parent) == variant.discriminator:
-            # A variant that continues a hybrid keeps its opponent.
-            load_weights(discriminator, read_tensors(job.parent, "discriminator"), job.parent)
+        opponent = read_tensors(job.parent, "discriminator")
+        if discriminator is not None and opponent and _discriminator_of(job.parent) == variant.discriminator:
+            load_weights(discriminator, opponent, job.parent)  # a variant that continues a hybrid keeps it
     else:
         # Every process sees the whole batch here: without gradients it takes little memory.
         generator.train()
