@@ -1,7 +1,7 @@
 """Speed and memory of everything that takes long, beside the machine's own matrix-product rate.
 
     python benchmarks/run.py                          every row, at the paper's size and the cpu preset's
-    python benchmarks/run.py --size cpu --rows train-likelihood sample
+    python benchmarks/run.py --size cpu --rows train-baseline sample
     python benchmarks/run.py --compile                likelihood steps with compiled networks too (minutes of compiling)
     python benchmarks/run.py --returned               rows whose freed memory goes back to the system, as by default
     python benchmarks/run.py --against OLD.json       a column with the ratio to an earlier run
@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = {"paper": ([], 8), "cpu": ([ROOT / "presets" / "cpu.yaml"], 32)}  # config files, images per batch
-HYBRIDS = {"train-dcgan": "dcgan-0.5", "train-resnet18": "resnet18-0.5"}
+SIZES = {"paper": ([], 8), "cpu": ([ROOT / "presets" / "cpu.yaml"], None)}  # config files, images per batch
+TRAIN = "train-"  # then the name of a variant
 MATRIX = 1024  # side of the matrices of the yardstick
 
 
@@ -64,7 +64,7 @@ def saved_bytes(work: Callable[[], Any], models: list[Any]) -> int:
 
 def generated_logits(flow: Any, discriminator: Any, latents: Any) -> Any:
     """The forward pass of the adversarial loss, as a training step computes it."""
-    from hybridflow.models.discriminators.registry import discriminator_input, straight_through_levels
+    from hybridflow.models.discriminators.inputs import discriminator_input, straight_through_levels
     from hybridflow.models.layers.batchnorm import running_statistics
     from hybridflow.models.layers.precision import run_network
 
@@ -92,11 +92,13 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     from hybridflow.training.state import Job, initial_state
     from hybridflow.training.step import training_step
 
-    over, batch = SIZES[size][0], batch or SIZES[size][1]
-    settings = load_settings(ROOT / "config.yaml", *over)
+    settings = load_settings(ROOT / "config.yaml", *SIZES[size][0])
     target = torch.device(device)
     images = np.random.default_rng(0).integers(0, 256, (2048, 3, 32, 32), dtype=np.uint8)
-    variant = settings.variants[HYBRIDS.get(name, "baseline")].model_copy(update={"init_from": None})
+    trains = name.startswith(TRAIN)
+    variant = settings.variants[name.removeprefix(TRAIN) if trains else "baseline"]
+    variant = variant.model_copy(update={"init_from": None})
+    batch = batch or SIZES[size][1] or variant.training.batch_size
     training = variant.training.model_copy(update={"batch_size": batch, "precision": precision})
     variant = variant.model_copy(update={"training": training})
     batches = Batches(images, training, 0, target)
@@ -110,7 +112,7 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     if name == "features-inception":
         from hybridflow.evaluation.extractors.inception import load_inception
 
-        sys.path.append(str(ROOT / "tests"))
+        sys.path.append(str(ROOT / "tests" / "helpers"))
         from standin import write_random_inception  # the time does not depend on the weights
 
         with tempfile.TemporaryDirectory() as folder:
@@ -129,10 +131,12 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
 
     state = initial_state(Job(variant, 0, "", None, *(Path(),) * 4, dataset_hash=""), batches, target)
     flow = state.generator
+    if state.discriminator is not None:
+        state.step = variant.adversarial.warmup_steps  # after which both models learn
     if mode == "compile":
         compile_networks(flow)
     checkpointing = mode == "checkpointing"
-    if name.startswith("train"):
+    if trains:
 
         def train() -> None:
             with network_precision(NETWORK_DTYPES[precision]), network_checkpointing(checkpointing):
@@ -170,7 +174,7 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
 
 MODES = {"plain": "", "checkpointing": ", checkpointing", "compile": ", compiled", "returned": ", memory returned"}
 FIXED = ("features", "features-inception", "frechet", "feed")  # neither size nor precision changes these
-ROWS = ("train-likelihood", "train-dcgan", "train-resnet18", "sample", "bound", *FIXED)
+ROWS = ("train-baseline", "train-dcgan-0.5", "train-resnet18-0.5", "sample", "bound", *FIXED)
 
 
 def measure(
@@ -263,12 +267,12 @@ def to_markdown(results: list[dict[str, Any]], earlier: list[dict[str, Any]], ma
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=[*SIZES, "both"], default="both")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), help=f"{', '.join(ROWS)}, train-VARIANT")
     parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5, help="measurements per row (default: 5)")
-    parser.add_argument("--batch", type=int, help="images per batch of every row (default: 8 paper, 32 cpu)")
+    parser.add_argument("--batch", type=int, help="images per batch (default: 8 paper, the variant's own cpu)")
     parser.add_argument("--compile", action="store_true", help="rows with compiled networks too")
     parser.add_argument("--returned", action="store_true", help="every row also without keeping freed memory")
     parser.add_argument("--against", type=Path, help="JSON of an earlier run")
@@ -301,7 +305,7 @@ def main() -> int:
                 continue
             for precision in ["fp32"] if fixed else options.precision:
                 modes = ["plain", *(["returned"] if options.returned else [])]
-                if row == "train-likelihood":  # these concern the flow alone: one kind of step shows them
+                if row == "train-baseline":  # these concern the flow alone: one kind of step shows them
                     modes += ["checkpointing", *(["compile"] if options.compile else [])]
                 for mode in modes:
                     one = ["--one", row, size, precision, mode]
