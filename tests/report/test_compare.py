@@ -195,6 +195,19 @@ def test_a_generator_without_a_likelihood(folders):
     assert not any("likelihood" in line for line in found.lines)
 
 
+def test_only_the_models_that_both_have(folders):
+    a, b = folders
+    edit(a, "provenance.json", checkpoints=RECORD["checkpoints"] | {"baseline/seed1": {}})
+    found = compare_results(a, b, TOLERANCES, common=True)
+    assert not found.differences
+    assert "baseline/seed1: only in A" in found.lines
+    measure(b, "likelihood.json", "iwbo_bpd", 9.0)
+    assert compare_results(a, b, TOLERANCES, common=True).differences
+    edit(b, "provenance.json", checkpoints={"other/seed0": {}})
+    with pytest.raises(UserError, match="have no model in common"):
+        compare_results(a, b, TOLERANCES, common=True)
+
+
 def test_what_is_missing(folders):
     a, b = folders
     (b / "baseline" / "seed0" / "samples.npy").unlink()
@@ -258,5 +271,9 @@ def test_the_committed_results_are_those_of_the_cpu_preset_as_it_is_now():
     settings = load_settings(root / "config.yaml", root / "presets" / "cpu.yaml")
     trained = read_record(root / "results" / "cpu" / "provenance.json")["checkpoints"]
     dataset = trained["baseline/seed0"]["dataset"]
-    keys = {f"{name}/seed0": training_key(settings, name, 0, dataset) for name in settings.variants}
+    keys = {
+        f"{name}/seed{seed}": training_key(settings, name, seed, dataset)
+        for name in settings.variants
+        for seed in settings.seeds
+    }
     assert {model: record["key"] for model, record in trained.items()} == keys

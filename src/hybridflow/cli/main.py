@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--tolerance-distance", type=float, default=0.02, help="share of the larger Frechet distance (default: 0.02)"
     )
+    compare.add_argument("--common", action="store_true", help="only the models (variant and seed) that both have")
     compare.add_argument("--details", "-v", action="store_true", help="print every number and circumstance")
     compare.set_defaults(run=_compare, failure=2)
 
@@ -175,7 +176,7 @@ def _compare(options: argparse.Namespace) -> int:
     from hybridflow.report.compare import Tolerances, compare_results
 
     tolerances = Tolerances(options.tolerance_bpd, options.tolerance_distance)
-    found = compare_results(options.a, options.b, tolerances)
+    found = compare_results(options.a, options.b, tolerances, common=options.common)
     if options.details:
         print(f"A: {options.a}", f"B: {options.b}", *found.lines, sep="\n")
     elif found.differences:

@@ -76,15 +76,18 @@ class Comparison:
         return f"not reproduced: {count} difference{'s' * (count > 1)}; {largest}"
 
 
-def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
+def compare_results(a: Path, b: Path, tolerances: Tolerances, *, common: bool = False) -> Comparison:
     """Compares the results in two folders, each ``results/<experiment>`` of a finished run.
 
     Models with other training keys, numbers that were measured in another way, models, summaries or tables that only
     one folder has, and numbers beyond the tolerance make the folders different. Versions, hardware, git revision,
     settings without effect and bytes are named, but two folders may be the same without them.
 
+    Args:
+        common: a model that only one folder has is named, and no difference.
+
     Raises:
-        UserError: a folder does not hold finished results, or a file in it is damaged.
+        UserError: a folder does not hold finished results, a file in it is damaged, or ``common`` and no model is.
     """
     found = Comparison()
     records = [_record(folder) for folder in (a, b)]
@@ -92,9 +95,12 @@ def compare_results(a: Path, b: Path, tolerances: Tolerances) -> Comparison:
         for name, ours, theirs in differences(*(record.get(part) for record in records), part):
             found.note(_unequal(name, ours, theirs))
     models = [record.get("checkpoints", {}) for record in records]
+    if common and not models[0].keys() & models[1].keys():
+        raise UserError(f"{a} and {b} have no model in common (variant and seed); compare results of one experiment.")
     for model in sorted(models[0].keys() | models[1].keys()):
         if model not in models[0] or model not in models[1]:
-            found.differ(f"{model}: only in {'A' if model in models[0] else 'B'}")
+            report = found.note if common else found.differ
+            report(f"{model}: only in {'A' if model in models[0] else 'B'}")
             continue
         trained = [{k: v for k, v in m[model].items() if k not in ("sha256", "training_seconds")} for m in models]
         for name, ours, theirs in differences(*trained):
