@@ -102,6 +102,7 @@ SENTENCES: list[tuple[dict, str]] = [
     (variant(discriminator="dcgan"), "`variants.b` has discriminator 'dcgan' but adversarial_weight 0; give it a"),
     (variant(adversarial_weight=0.5), "`variants.b` has adversarial_weight 0.5 but no discriminator; name one, or set"),
     ({"adversarial": {"adaptive_weight": True}} | variant(**ADVERSARIAL), "so there is no likelihood gradient for"),
+    (variant(generator={"family": "dcgan"}), "generator family 'dcgan' has no likelihood; set the weight to 1"),
     (SHARED | {"adversarial": {"penalties": {"r2": 1}}}, "`variants.b.adversarial.penalties` need second derivatives"),
     ({"adversarial": {"penalties": {"anneal": {"shape": "cosine"}}}}, "`adversarial.penalties.anneal.to` is missing"),
     (variant(init_from="basline"), "`variants.b.init_from` is 'basline', which is not a variant; did you mean"),

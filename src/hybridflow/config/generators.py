@@ -125,10 +125,36 @@ class GlowSettings(GeneratorSettings):
     )
 
 
+class VAESettings(GeneratorSettings):
+    """VAE: convolutional variational autoencoder, a discretized logistic per value (arXiv 1312.6114, 1711.00937)."""
+
+    family: Literal["vae"] = "vae"
+    width: PositiveInt = Field(256, description="channels of encoder and decoder")
+    latent_channels: PositiveInt = Field(
+        16, description="channels of the latent; its sides are a quarter of the image's"
+    )
+    sample: Literal["pixel", "mean"] = Field(
+        "pixel", description="samples have the noise of their pixels, which bits/dim refer to, or are its means"
+    )
+
+
+class DCGANSettings(GeneratorSettings):
+    """DCGAN: transposed convolutions with BatchNorm; a generator without a likelihood (arXiv 1511.06434)."""
+
+    has_likelihood: ClassVar[bool] = False
+
+    family: Literal["dcgan"] = "dcgan"
+    width: PositiveInt = Field(64, description="channels before the last layer; 2x and 4x before that")
+    latent: PositiveInt = Field(100, description="numbers that an image is made of")
+    uniform: Bool = Field(False, description="latents uniform on (-1, 1), as in the paper, in place of normal ones")
+
+
 GENERATORS: dict[str, Registered] = {
     "denseflow": Registered(DenseFlowSettings, "hybridflow.models.generators.denseflow:DenseFlow"),
     "nice": Registered(NiceSettings, "hybridflow.models.generators.nice:NICE"),
     "realnvp": Registered(RealNVPSettings, "hybridflow.models.generators.realnvp:RealNVP"),
     "glow": Registered(GlowSettings, "hybridflow.models.generators.glow:Glow"),
+    "vae": Registered(VAESettings, "hybridflow.models.generators.vae:VAE"),
+    "dcgan": Registered(DCGANSettings, "hybridflow.models.generators.dcgan:DCGAN"),
 }
 """Families by name. The target is called with (settings, image_shape)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -70,9 +70,9 @@ def training_step(
         if update > 0:
             real = batches.training(step, update, only_flipped)
         if update > 0 or fake is None:
-            with torch.no_grad(), running_statistics(generator):
+            with torch.no_grad(), sampling_statistics(generator):
                 latents = generator.draw_latents(len(real), noise(f"latents {update}"))
-                fake = straight_through_levels(generator.decode(latents))
+                fake = straight_through_levels(generator.decode_mean(latents))
         metrics |= discriminator_step(
             discriminator,
             state.discriminator_optimizer,
@@ -164,9 +164,7 @@ def adversarial_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adds the gradient of ``weight`` times the generator's adversarial loss to the generator's gradients.
 
-    The sample is quantised by a straight-through estimator. A likelihood model draws it with BatchNorm's running
-    statistics, as the final samples are; a generator without a likelihood with those of the batch, since no other pass
-    would ever update them.
+    The sample is quantised by a straight-through estimator.
 
     Args:
         latents: standard-normal draws, one for each of ``generator.latent_shapes``.
@@ -180,8 +178,8 @@ def adversarial_backward(
     """
     discriminator.requires_grad_(False)
     loss = build_loss(settings)
-    with running_statistics(generator) if isinstance(generator, LikelihoodModel) else nullcontext():
-        y = generator.decode(latents)
+    with sampling_statistics(generator):
+        y = generator.decode_mean(latents)
     levels = straight_through_levels(inward_gradient(y) if settings.inward_gradient else y)
     images = _input(discriminator, levels)
     with fixed_spectra(discriminator, iterate=False):
@@ -200,6 +198,15 @@ def adversarial_backward(
         group.average_gradients(generator)
         nn.utils.clip_grad_norm_(generator.parameters(), settings.gradient_clip)
     return value.detach(), levels.detach(), (y.detach() - 0.5).abs().amax()
+
+
+def sampling_statistics(generator: Generator) -> AbstractContextManager[None]:
+    """BatchNorm's statistics while a training draws samples.
+
+    Those of a likelihood model are the running ones, as for the final samples; a generator without a likelihood takes
+    those of the batch, since no other pass would ever update the running ones.
+    """
+    return running_statistics(generator) if isinstance(generator, LikelihoodModel) else nullcontext()
 
 
 def likelihood_backward(model: LikelihoodModel, x: Tensor, noise: Noise, weight: float) -> Tensor:

@@ -59,6 +59,13 @@ class Generator(nn.Module, ABC):
             (N, C, H, W); the integer image of ``y`` is floor(256 y), clamped to 0..255.
         """
 
+    def decode_mean(self, latents: Sequence[Tensor]) -> Tensor:
+        """The same without the noise of single pixels, for a model that has one: what discriminators judge.
+
+        They would tell samples from real images by that noise alone.
+        """
+        return self.decode(latents)
+
     def draw_latents(self, n: int, noise: Noise, temperature: float = 1.0) -> list[Tensor]:
         """Latents of ``n`` images; ``temperature`` multiplies their standard deviation."""
         return [temperature * noise((n, *shape)) for shape in self.latent_shapes]

@@ -14,6 +14,7 @@ from hybridflow.models.layers.compiling import OwnsNetwork
 from hybridflow.models.layers.precision import run_network
 from hybridflow.models.layers.zero_conv import GAIN_RATE, ZeroConv2d
 from hybridflow.models.transforms.base import Transform
+from hybridflow.models.transforms.discretized_logistic import logistic_quantile
 from hybridflow.runtime.noise import standard_normal_log_prob
 
 
@@ -33,7 +34,7 @@ class LogisticPrior(Transform):
         return e, logistic_log_prob(x) - standard_normal_log_prob(e)
 
     def inverse(self, z: Tensor) -> Tensor:
-        return torch.special.log_ndtr(z) - torch.special.log_ndtr(-z)
+        return logistic_quantile(z)
 
 
 def logistic_log_prob(h: Tensor) -> Tensor:
