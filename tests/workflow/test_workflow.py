@@ -18,6 +18,7 @@ from pictures import IMAGES
 from PIL import Image
 from standin import write_random_inception
 
+from hybridflow.config.generators import GENERATORS
 from hybridflow.config.metrics import METRICS
 
 pytestmark = pytest.mark.workflow
@@ -45,7 +46,10 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
     config = yaml.safe_load(project.read("config.yaml"))
     over = yaml.safe_load(project.read(f"presets/{preset}")) if preset else {}
     variants = config["variants"] | over.get("variants", {})
-    models = sum(entry is not None for entry in variants.values()) * len(over.get("seeds", config["seeds"]))
+    seeds = len(over.get("seeds", config["seeds"]))
+    entries = [entry for entry in variants.values() if entry is not None]
+    families = [GENERATORS[entry.get("generator", {}).get("family", "denseflow")].settings for entry in entries]
+    models, likely = seeds * len(entries), seeds * sum(family.has_likelihood for family in families)
     metrics = [METRICS[name] for name in over.get("evaluation", {}).get("metrics", config["evaluation"]["metrics"])]
     extractors = {metric.extractor for metric in metrics}
     vectors = {(metric.extractor, metric.reference) for metric in metrics if metric.needs == "features"}
@@ -54,7 +58,7 @@ def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> No
         "prepare_dataset": 1,
         "prepare_extractor": len(extractors),
         "train_variant": models,
-        "evaluate_likelihood": models,
+        "evaluate_likelihood": likely,
         "sample_images": models,
         "measure_samples": models * len(extractors),
         "measure_reference": len({(metric.extractor, metric.reference) for metric in metrics}),

@@ -3,8 +3,11 @@ FIRST = {variant: RunFolder(RESULTS, variant, SETTINGS.seeds[0]) for variant in 
 FAMILIES = {variant: entry.generator for variant, entry in SETTINGS.variants.items()}
 LIKELY = [variant for variant in SETTINGS.variants if FAMILIES[variant].has_likelihood]
 INVERTIBLE = [variant for variant in SETTINGS.variants if FAMILIES[variant].invertible]
-BY_WEIGHT = {SETTINGS.variants[variant].adversarial_weight: variant for variant in reversed(INVERTIBLE)}
-INTERPOLATED = sorted(BY_WEIGHT.values(), key=INVERTIBLE.index)[:3]  # the first variant of each weight
+FIRST_OF = {
+    (FAMILIES[variant].family, SETTINGS.variants[variant].adversarial_weight): variant
+    for variant in reversed(INVERTIBLE)
+}
+INTERPOLATED = sorted(FIRST_OF.values(), key=INVERTIBLE.index)[:4]  # of each family and weight
 SPACES = nearest_spaces(SETTINGS.evaluation)
 
 

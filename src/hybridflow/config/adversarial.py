@@ -73,6 +73,14 @@ class SNGANResNetDiscriminatorSettings(DiscriminatorSettings):
     )
 
 
+class LayerNormDiscriminatorSettings(DiscriminatorSettings):
+    """Four strided convolutions with layer normalisation, for WGAN-GP (after Flow-GAN, arXiv 1705.08868)."""
+
+    has_batch_norm: ClassVar[bool] = False
+    kind: Literal["layer_norm"] = "layer_norm"
+    width: PositiveInt = Field(64, description="channels of the first convolution; then 2x, 4x, 8x")
+
+
 class PatchGANDiscriminatorSettings(DiscriminatorSettings):
     """One logit for every patch of an image (PatchGAN, arXiv 1611.07004)."""
 
@@ -93,6 +101,9 @@ DISCRIMINATORS: dict[str, Registered] = {
     ),
     "sngan_resnet": Registered(
         SNGANResNetDiscriminatorSettings, "hybridflow.models.discriminators.sngan_resnet:SNGANResNetDiscriminator"
+    ),
+    "layer_norm": Registered(
+        LayerNormDiscriminatorSettings, "hybridflow.models.discriminators.layer_norm:LayerNormDiscriminator"
     ),
     "patchgan": Registered(
         PatchGANDiscriminatorSettings, "hybridflow.models.discriminators.patchgan:PatchGANDiscriminator"

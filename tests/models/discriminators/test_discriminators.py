@@ -7,6 +7,7 @@ from torch import nn
 
 from hybridflow.config.adversarial import (
     DCGANDiscriminatorSettings,
+    LayerNormDiscriminatorSettings,
     NonSaturatingSettings,
     NormFreeDiscriminatorSettings,
     PatchGANDiscriminatorSettings,
@@ -62,6 +63,8 @@ def test_parameter_counts_at_the_thesis_width(kind, width, count):
         # the official code's count, whose last layer has no bias
         (SNGANResNetDiscriminatorSettings(), 151_680 + 311_680 + 2 * 295_168 + 128),
         (SNGANResNetDiscriminatorSettings(width=64), 264_768),
+        # from the layers of Flow-GAN's published program
+        (LayerNormDiscriminatorSettings(), 4_310_529),
         # those of the taming-transformers implementation
         (PatchGANDiscriminatorSettings(layers=1), 136_513),
         (PatchGANDiscriminatorSettings(layers=2), 663_361),
@@ -96,6 +99,14 @@ def test_sngan_block_by_block():
     torch.testing.assert_close(model(x), (features @ model.linear.weight.T)[:, 0])
 
 
+def test_layer_norm_normalises_each_image_over_all_its_values():
+    model, x = build_discriminator(LayerNormDiscriminatorSettings(width=4)), torch.randn(3, 3, 32, 32)
+    h = model[0](x)
+    assert h.shape == (3, 4, 16, 16)
+    torch.testing.assert_close(h, F.layer_norm(F.leaky_relu(model[0][0](x), 0.2), h.shape[1:]))
+    torch.testing.assert_close(model(x[:1]), model(x)[:1], msg="images influence each other")
+
+
 @pytest.mark.parametrize(("layers", "side", "field"), [(1, 14, 16), (2, 6, 34), (3, 2, 70)])
 def test_patchgan_judges_patches(layers, side, field):
     model = build_discriminator(PatchGANDiscriminatorSettings(width=4, layers=layers)).eval()
@@ -113,6 +124,7 @@ SMALL = {
     "resnet18": ResNet18DiscriminatorSettings(width=4),
     "norm_free": NormFreeDiscriminatorSettings(widths=(4, 4, 6, 8)),
     "sngan_resnet": SNGANResNetDiscriminatorSettings(width=4, spectral_norm=False),
+    "layer_norm": LayerNormDiscriminatorSettings(width=4),
 }
 
 
