@@ -67,10 +67,12 @@ def test_features() -> None:
 def test_metrics(name: str) -> None:
     metric, rng = METRICS[name], np.linspace(0, 5, 60).reshape(20, 3)
     a, b = np.sin(rng * [1, 2, 3]), np.cos(rng * [3, 1, 2]) + 0.5
-    features = [Features(Moments(x.mean(0), np.cov(x.T), len(x)), x.astype(np.float16)) for x in (a, b)]
+    head = np.arange(12).reshape(4, 3) % 5
+    features = [Features(Moments(x.mean(0), np.cov(x.T), len(x)), x.astype(np.float16), head) for x in (a, b)]
     frechet = {1: 0.3414236303435789}
     expected = {
         **dict.fromkeys(("fid", "fd_imagenet", "fd_cifar", "fd_cifar_test", "fd_dinov2"), frechet),
+        "inception_score": {1: 1.8664505285932056},
         "kid": {2: 0.2755667634935655},
         "fd_infinity": {1: 0.544429732778727},
         "precision": {1: 0.75},

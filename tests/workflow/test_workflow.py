@@ -288,17 +288,18 @@ def test_an_exchanged_file_is_named(finished: Project, tmp_path: Path) -> None:
 def test_fid_with_other_weights_is_measured_but_never_called_fid(finished: Project, tmp_path: Path) -> None:
     project = finished.copy(tmp_path / "standin")
     write_random_inception(project.path / "random.pth")
-    metrics = "metrics: [fid, fd_cifar], extractors: {inception: {weights: random.pth}}"
+    metrics = "metrics: [fid, inception_score, fd_cifar], extractors: {inception: {weights: random.pth}}"
     project.write("fid.yaml", f"evaluation: {{{metrics}}}")
     project.snakemake("fid.yaml")
     results = project.path / "results" / "micro"
     fidelity = json.loads((results / "baseline" / "seed0" / "fidelity.json").read_text())
     assert fidelity["metrics"]["fid"]["value"] > 0
+    assert fidelity["metrics"]["inception_score"]["value"] >= 1
     assert (
         fidelity["weights_sha256"]["inception"]
         == hashlib.sha256((project.path / "random.pth").read_bytes()).hexdigest()
     )
-    assert pd.read_csv(results / "table1.csv").fid.isna().all()
+    assert pd.read_csv(results / "table1.csv")[["fid", "inception_score"]].isna().all(axis=None)
     assert "stand-in" in (results / "table1.md").read_text()
     # The distances that were measured before are the same, and nothing was trained for the new one
     before = json.loads((finished.path / "results" / "micro" / "baseline" / "seed0" / "fidelity.json").read_text())

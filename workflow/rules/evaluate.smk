@@ -151,6 +151,7 @@ rule evaluate_fidelity:
         references=reference_features,
         vectors=reference_vectors,
         extractors=expand(rules.prepare_extractor.output.record, extractor=EXTRACTORS),
+        heads=expand(rules.prepare_extractor.output.weights, extractor=SETTINGS.evaluation.class_extractors),
     output:
         summary=RUN.fidelity,
         contributions=RUN.contributions,

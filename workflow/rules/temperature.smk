@@ -32,6 +32,7 @@ use rule evaluate_fidelity as evaluate_temperature with:
         references=reference_features,
         vectors=reference_vectors,
         extractors=expand(rules.prepare_extractor.output.record, extractor=EXTRACTORS),
+        heads=expand(rules.prepare_extractor.output.weights, extractor=SETTINGS.evaluation.class_extractors),
     output:
         summary=TEMPERED.fidelity,
         contributions=TEMPERED.contributions,

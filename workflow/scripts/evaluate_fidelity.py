@@ -10,6 +10,7 @@ from hybridflow.jobs import workflow_job
 with workflow_job(snakemake) as settings:
     import numpy as np
 
+    from hybridflow.evaluation.extractors.base import extractor_class
     from hybridflow.evaluation.fidelity import measure_fidelity
     from hybridflow.runtime.revision import code_revision
 
@@ -19,6 +20,11 @@ with workflow_job(snakemake) as settings:
     if "temperature" in wildcards.keys():  # noqa: SIM118 (not the values)
         run = run.at(wildcards.temperature)
     extractors = settings.evaluation.needed_extractors
+    heads = {}
+    for name in settings.evaluation.class_extractors:
+        weights = Path(f"{results}/reference/{name}.weights")
+        read_record(weights.with_suffix(".json"), [weights.name], extractor=name)  # compares the file with its hash
+        heads[name] = extractor_class(name).head(weights)
     measured, contributions = measure_fidelity(
         settings.evaluation.metrics,
         run.samples_record,
@@ -29,6 +35,7 @@ with workflow_job(snakemake) as settings:
             (name, split): f"{results}/reference/{name}-{split}-features.npy"
             for name, split in settings.evaluation.feature_references
         },
+        heads,
     )
     parts = Path(snakemake.output.contributions)
     with atomic_path(parts) as temporary, temporary.open("wb") as handle:

@@ -226,6 +226,11 @@ class EvaluationSettings(Section):
         metrics = [METRICS[name] for name in self.metrics if METRICS[name].needs == "features"]
         return list(dict.fromkeys((metric.extractor, metric.reference) for metric in metrics))
 
+    @property
+    def class_extractors(self) -> list[str]:
+        """Extractors whose last layer the chosen metrics need."""
+        return list(dict.fromkeys(METRICS[n].extractor for n in self.metrics if METRICS[n].needs == "classes"))
+
     def undersampled(self, images: int) -> list[str]:
         """Chosen metrics that compare covariances of more features than ``images`` can determine.
 

@@ -22,8 +22,8 @@ class Metric:
         target: ``"package.module:function"`` or the function itself, called with (generated, reference), both
             :class:`~hybridflow.evaluation.metrics.features.Features`. It returns a number, or an
             :class:`~hybridflow.evaluation.metrics.features.Estimate`, whose number has an error.
-        needs: ``moments``, or ``features`` if it needs the vectors of the dataset's first images, too. Those of
-            generated images are there in either case.
+        needs: ``moments``, or ``features`` if it needs the vectors of the dataset's first images, too, or ``classes``
+            if it needs the extractor's last layer. Vectors of generated images are there in any case.
         version: raise it when a change of the code changes the numbers; a table refuses to mix versions.
         digits: behind the decimal point.
         better: which direction is better.
@@ -37,7 +37,7 @@ class Metric:
     target: str | Callable[[Any, Any], float]
     summary: str
     reference: Literal["train", "test"] = "train"
-    needs: Literal["moments", "features"] = "moments"
+    needs: Literal["moments", "features", "classes"] = "moments"
     version: int = 1
     digits: int = 2
     better: Literal["lower", "higher"] = "lower"
@@ -136,6 +136,16 @@ METRICS: dict[str, Metric] = {
             FRECHET,
             "Frechet distance to the training images in the features of DINOv2",
             digits=1,
+        ),
+        Metric(
+            "inception_score",
+            "Inception score",
+            "inception",
+            f"{METRICS_PACKAGE}.inception_score:inception_score",
+            "how sure Inception is of a sample's class, and how many classes there are",
+            needs="classes",
+            better="higher",
+            in_table=False,
         ),
         *metrics_of("inception", "inception", "Inception"),
         *metrics_of("efficientnet_lite0", "imagenet", "ImageNet"),

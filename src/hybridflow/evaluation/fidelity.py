@@ -24,9 +24,9 @@ class Measured:
     moments: Moments
     record: dict[str, Any]
 
-    def features(self) -> Features:
+    def features(self, head: np.ndarray | None = None) -> Features:
         """The statistics, with the vectors beside them."""
-        return Features(self.moments, load_vectors(self.path.with_suffix(".npy"))[0])
+        return Features(self.moments, load_vectors(self.path.with_suffix(".npy"))[0], head)
 
     @classmethod
     def read(cls, path: str | Path) -> Measured:
@@ -45,6 +45,7 @@ def measure_fidelity(
     references: Mapping[tuple[str, str], str | Path],
     extractors: Mapping[str, dict[str, Any]],
     reference_vectors: Mapping[tuple[str, str], str | Path],
+    heads: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The content of ``fidelity.json``, and of ``contributions.npz``: what every image adds to a metric, by name.
 
@@ -55,6 +56,7 @@ def measure_fidelity(
         references: feature statistics of the dataset by (extractor, split).
         extractors: what is worth knowing of each network.
         reference_vectors: feature vectors of the dataset by (extractor, split), for metrics that need them.
+        heads: last layer by extractor, likewise.
 
     Raises:
         UserError: features of other samples or of other weights.
@@ -65,7 +67,7 @@ def measure_fidelity(
     vectors = {key: load_vectors(path) for key, path in reference_vectors.items()}
     described = [(measured.path, measured.record) for part in (generated, dataset) for measured in part.values()]
     _same_weights(described + [(reference_vectors[key], found) for key, (_, found) in vectors.items()])
-    sample_features = {name: measured.features() for name, measured in generated.items()}
+    sample_features = {name: measured.features((heads or {}).get(name)) for name, measured in generated.items()}
     reference_features = {
         key: Features(measured.moments, vectors[key][0] if key in vectors else NO_VECTORS)
         for key, measured in dataset.items()

@@ -61,6 +61,13 @@ def test_pool3_features_equal_those_of_pytorch_fid(tmp_path, torch_home, weights
     np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-5, atol=1e-6 * theirs.max())  # another memory layout
 
 
+def test_the_last_layer_is_that_of_the_network(torch_home, weights, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(torch_home))
+    layer = fid.fid_inception_v3().fc
+    np.testing.assert_array_equal(inception.InceptionExtractor.head(weights), layer.weight.detach().numpy())
+    assert layer.weight.shape == (1008, 2048)
+
+
 def test_distance_equals_pytorch_fids_command_line(tmp_path, torch_home, weights):
     a, b = pictures(1, 24), pictures(2, 20) // 2 + 40  # fewer than dimensions: singular covariances
     write_pngs(tmp_path / "a", a)

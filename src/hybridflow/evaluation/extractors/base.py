@@ -68,6 +68,15 @@ class Extractor(ABC):
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 on the extractor's device -> (N, D) float32 on the same device."""
 
+    @classmethod
+    def head(cls, weights: Path) -> np.ndarray:
+        """(classes, D): the last layer, from features to logits, without its bias; for metrics of classes.
+
+        Args:
+            weights: of :meth:`prepare`, verified.
+        """
+        raise NotImplementedError(f"{cls.__name__} gives no classes")
+
     def tallies(self) -> dict[str, Any]:
         """What was counted in all passes so far, besides the features; JSON-able."""
         return {}

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -88,6 +89,10 @@ class InceptionExtractor(Extractor):
     @classmethod
     def load(cls, weights: Path, settings: Settings, device: torch.device | str) -> InceptionExtractor:
         return load_inception(weights, device)
+
+    @classmethod
+    def head(cls, weights: Path) -> np.ndarray:
+        return torch.load(weights, map_location="cpu", weights_only=True)["fc.weight"].numpy()
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

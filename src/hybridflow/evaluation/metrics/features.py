@@ -24,10 +24,12 @@ class Features:
     Attributes:
         moments: of all images.
         vectors: (n, D) float16, of the first n images; n = 0 where no metric needs them.
+        head: (classes, D), the network's last layer, where a metric needs it.
     """
 
     moments: Moments
     vectors: np.ndarray
+    head: np.ndarray | None = None
 
 
 NO_VECTORS = np.empty((0, 0), np.float16)

@@ -45,6 +45,9 @@ def _describe_metric(metric: Metric, results: Results) -> list[str]:
     counts = {"samples": protocol["images"]} | protocol["reference_images"]
     if metric.needs == "features":
         counts = protocol["feature_images"]
+    if metric.needs == "classes":
+        kept = min(counts["samples"], results.settings.evaluation.features)
+        return [f"{name}: {metric.summary}, by the first {kept:,} generated images."]
     against = f"{counts[metric.reference]:,} {_split(metric)} images"
     notes = [
         f"{name}: {metric.summary}{describe_extractor(results, metric.extractor)}. {counts['samples']:,} "
