@@ -60,6 +60,9 @@ class NormFreeDiscriminatorSettings(DiscriminatorSettings):
     widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
         (16, 32, 64, 64), description="channels of the stem and of the blocks at 16, 8 and 4 pixels"
     )
+    full_resolution: Annotated[Bool, AsBefore(False)] = Field(
+        False, description="a block before the first pooling, too: without it single pixels hardly show"
+    )
 
 
 class SNGANResNetDiscriminatorSettings(DiscriminatorSettings):

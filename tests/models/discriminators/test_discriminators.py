@@ -60,6 +60,7 @@ def test_parameter_counts_at_the_thesis_width(kind, width, count):
             NormFreeDiscriminatorSettings(),
             448 + sum(9 * a * b + b + 9 * b * b + b + a * b + b for a, b in ((16, 32), (32, 64), (64, 64))) + 1025,
         ),
+        (NormFreeDiscriminatorSettings(widths=(8, 8, 8, 8), full_resolution=True), 224 + 4 * (2 * 584 + 72) + 129),
         # the official code's count, whose last layer has no bias
         (SNGANResNetDiscriminatorSettings(), 151_680 + 311_680 + 2 * 295_168 + 128),
         (SNGANResNetDiscriminatorSettings(width=64), 264_768),
@@ -75,10 +76,12 @@ def test_parameter_counts_of_other_implementations(settings, count):
     assert sum(parameter.numel() for parameter in build_discriminator(settings).parameters()) == count
 
 
-def test_norm_free_blocks_start_as_their_shortcut_and_keep_the_size_of_the_logits():
+@pytest.mark.parametrize("full_resolution", [False, True])
+def test_norm_free_blocks_start_as_their_shortcut_and_keep_the_size_of_the_logits(full_resolution):
     torch.manual_seed(0)
-    model, x = build_discriminator(NormFreeDiscriminatorSettings()), torch.randn(64, 3, 32, 32)
-    block, h = model[1], torch.randn(2, 16, 8, 8)
+    settings = NormFreeDiscriminatorSettings(full_resolution=full_resolution)
+    model, x = build_discriminator(settings), torch.randn(64, 3, 32, 32)
+    block, h = model[1 + full_resolution], torch.randn(2, 16, 8, 8)
     torch.testing.assert_close(block(h), block.skip(F.avg_pool2d(h, 2)) / 2**0.5)
     torch.testing.assert_close(model(x)[:2], model(x[:2]), msg="images influence each other")
     assert 0.02 < model(x).std() < 2
@@ -123,6 +126,7 @@ SMALL = {
     "dcgan": DCGANDiscriminatorSettings(width=4),
     "resnet18": ResNet18DiscriminatorSettings(width=4),
     "norm_free": NormFreeDiscriminatorSettings(widths=(4, 4, 6, 8)),
+    "full_resolution": NormFreeDiscriminatorSettings(widths=(4, 4, 6, 8), full_resolution=True),
     "sngan_resnet": SNGANResNetDiscriminatorSettings(width=4, spectral_norm=False),
     "layer_norm": LayerNormDiscriminatorSettings(width=4),
 }
@@ -133,7 +137,9 @@ def test_one_logit_an_image_and_every_parameter_learns(kind):
     torch.manual_seed(0)
     model = build_discriminator(SMALL[kind])
     x = torch.randn(5, 3, 32, 32)
-    if kind == "norm_free":  # the branches start at 0: their first layers get a gradient after one step
+    if isinstance(
+        SMALL[kind], NormFreeDiscriminatorSettings
+    ):  # the branches start at 0: their first layers get a gradient after one step
         model(x).square().sum().backward()
         torch.optim.SGD(model.parameters(), lr=1e-2).step()
         model.zero_grad()
