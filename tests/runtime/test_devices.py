@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,10 +21,17 @@ def hold_device(locks: Path, pipe) -> None:
         pipe.recv()
 
 
+def uuid_of(index: int) -> SimpleNamespace:
+    """As CUDA does, counts what CUDA_VISIBLE_DEVICES lists; the machine's GPUs are called a, b, c, ..."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1").split(",")
+    return SimpleNamespace(uuid="abcdef"[int(visible[index])])
+
+
 @pytest.fixture
 def two_gpus(monkeypatch):
     chosen = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", uuid_of)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return chosen
@@ -61,11 +70,21 @@ def test_masked_gpus_are_the_same_gpus(two_gpus, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     with claim_device("auto", tmp_path) as device:
         assert device.index == 0
-        assert [path.name for path in tmp_path.iterdir()] == ["gpu3.lock"]
+        assert [path.name for path in tmp_path.iterdir()] == ["gpu-d.lock"]
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 3")  # another job sees them in another order
         with claim_device("auto", tmp_path) as other:
             assert other.index == 0
-            assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu3.lock", "gpu5.lock"]
+            assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu-d.lock", "gpu-f.lock"]
+
+
+def test_jobs_that_count_their_gpus_from_zero_do_not_wait_for_each_other(two_gpus, tmp_path, monkeypatch):
+    """As Slurm has it where it confines a job to its devices: CUDA_VISIBLE_DEVICES is 0 in both."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("one waits for the other"))
+    with claim_device("auto", tmp_path) as device:
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid="other"))
+        with claim_device("auto", tmp_path) as other:
+            assert device == other == torch.device("cuda", 0)
 
 
 def test_without_a_gpu(monkeypatch, tmp_path):

@@ -149,6 +149,14 @@ def training_threads(wildcards):
     return SETTINGS.training.threads * variant_settings(wildcards).training.devices
 
 
+def computing_memory(wildcards):
+    """Memory in MB that a scheduler reserves for a job which computes.
+
+    The cpu preset's jobs took 1.1 GB at most (results/cpu/provenance.json); what full size needs is estimated.
+    """
+    return 4000 if SETTINGS.small else 24000
+
+
 def first_models(variants):
     """Checkpoints of variants, and their records."""
     return [path for name in variants for path in (FIRST[name].checkpoint, FIRST[name].checkpoint_record)]

@@ -32,6 +32,7 @@ rule prepare_extractor:
     threads: SETTINGS.training.threads
     resources:
         gpu=extractor_gpus,
+        mem_mb=computing_memory,
     params:
         device=SETTINGS.training.device,
         dataset=DATASET_HASH,

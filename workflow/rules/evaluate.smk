@@ -16,6 +16,7 @@ rule evaluate_likelihood:
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
+        mem_mb=computing_memory,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         settings=SETTINGS.evaluation.likelihood.identity(),
@@ -39,6 +40,7 @@ rule sample_images:
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
+        mem_mb=computing_memory,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         settings=SETTINGS.sampling.identity(),
@@ -64,6 +66,7 @@ rule measure_reference:
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
+        mem_mb=computing_memory,
     params:
         device=SETTINGS.training.device,
         dataset=DATASET_HASH,
@@ -107,6 +110,7 @@ rule measure_calibration:
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
+        mem_mb=computing_memory,
     params:
         device=SETTINGS.training.device,
         version=CALIBRATION_VERSION,
@@ -136,6 +140,7 @@ rule measure_samples:
     threads: SETTINGS.training.threads
     resources:
         gpu=variant_gpus,
+        mem_mb=computing_memory,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         version=extractor_version,
@@ -162,6 +167,8 @@ rule evaluate_fidelity:
     conda:
         "../envs/environment.yml"
     threads: SETTINGS.training.threads
+    resources:
+        mem_mb=computing_memory,
     params:
         metrics=metric_versions(),
     script:

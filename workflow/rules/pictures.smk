@@ -87,6 +87,7 @@ rule probe_likelihood:
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
+        mem_mb=computing_memory,
     params:
         device=SETTINGS.training.device,
         variants=LIKELY,
@@ -114,6 +115,7 @@ rule draw_interpolation:
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
+        mem_mb=computing_memory,
     params:
         device=SETTINGS.training.device,
         variants=INTERPOLATED,
@@ -140,6 +142,7 @@ rule measure_reconstruction:
     threads: SETTINGS.training.threads
     resources:
         gpu=gpus_claimed(SETTINGS.training.device),
+        mem_mb=computing_memory,
     params:
         device=SETTINGS.training.device,
         variants=INVERTIBLE,

@@ -19,6 +19,7 @@ rule train_variant:
     threads: training_threads
     resources:
         gpu=training_gpus,
+        mem_mb=computing_memory,
     params:
         device=lambda wildcards: variant_settings(wildcards).training.device,
         key=variant_key,

@@ -40,8 +40,8 @@ def claim_devices(setting: str, count: int, locks: Path | None = None) -> Iterat
     """Yields the devices for a job and keeps its GPUs from other jobs of this machine meanwhile.
 
     The workflow's ``gpu`` resource only counts: it does not say which GPUs a job may use. So every job
-    takes the first ones whose lock files are free, and waits when there are not enough. A scheduler that has
-    set CUDA_VISIBLE_DEVICES has chosen already; its choice is all that is in sight.
+    takes the first ones whose lock files are free, and waits when there are not enough. A lock has its GPU's UUID for a
+    name. A scheduler has chosen already; its choice is all that is in sight.
 
     A job gets all its GPUs or none, so that two jobs never wait for each other's. One that computes on the CPU keeps
     the memory it frees (:func:`hybridflow.runtime.allocator.keep_freed_memory`).
@@ -105,6 +105,10 @@ def _take(count: int, present: int, locks: Path) -> dict[int, FileLock]:
 
 
 def _identity(index: int) -> str:
-    """The same name for one GPU in processes that see different subsets of the machine's GPUs."""
-    visible = [part.strip() for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part.strip()]
-    return f"gpu{visible[index]}" if index < len(visible) else f"gpu{index}"
+    """The same name for one GPU in processes that see different subsets of the machine's GPUs.
+
+    Its number will not do: where a scheduler confines every job to its own devices, each job counts them from 0.
+    """
+    import torch
+
+    return f"gpu-{torch.cuda.get_device_properties(index).uuid}"
