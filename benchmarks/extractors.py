@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hybridflow.config.evaluation import EXTRACTORS
+from hybridflow.config.extractors import EXTRACTORS
 from hybridflow.evaluation.extractors.cifar_classifier import ClassifierExtractor
 from hybridflow.evaluation.extractors.cifar_network import CifarClassifier
 from hybridflow.evaluation.extractors.efficientnet import load_efficientnet, packaged_weights

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny import TINY_FLOW
 
-from hybridflow.config.evaluation import LIKELIHOOD_VERSION, SAMPLING_VERSION, CifarClassifierSettings
+from hybridflow.config.evaluation import LIKELIHOOD_VERSION, SAMPLING_VERSION
+from hybridflow.config.extractors import CifarClassifierSettings
 from hybridflow.config.metrics import METRICS
 from hybridflow.evaluation.extractors.cifar_classifier import ClassifierExtractor
 from hybridflow.evaluation.extractors.cifar_network import CifarClassifier

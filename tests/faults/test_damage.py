@@ -12,7 +12,7 @@ import torch
 from recorded import save_array
 from torch import nn
 
-from hybridflow.config.evaluation import CifarClassifierSettings
+from hybridflow.config.extractors import CifarClassifierSettings
 from hybridflow.data.images import check_array, load_images, load_labels
 from hybridflow.evaluation.extractors.cifar_classifier import save_classifier
 from hybridflow.evaluation.extractors.cifar_network import CifarClassifier

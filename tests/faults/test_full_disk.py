@@ -24,7 +24,8 @@ from trainings import CPU, rows
 
 from hybridflow.cli import main as cli
 from hybridflow.config.data import DatasetSettings
-from hybridflow.config.evaluation import CifarClassifierSettings, SamplingSettings
+from hybridflow.config.evaluation import SamplingSettings
+from hybridflow.config.extractors import CifarClassifierSettings
 from hybridflow.config.loading import load_settings
 from hybridflow.data.prepare import prepare_dataset
 from hybridflow.evaluation.extractors.cifar_classifier import save_classifier

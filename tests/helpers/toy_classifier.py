@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hybridflow.config.evaluation import CifarClassifierSettings
+from hybridflow.config.extractors import CifarClassifierSettings
 from hybridflow.evaluation.extractors.cifar_training import train_classifier
 
 TINY = CifarClassifierSettings(width=8, epochs=3, train_batch_size=50, lr=0.1)

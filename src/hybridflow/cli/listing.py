@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES
-from hybridflow.config.evaluation import EXTRACTORS
+from hybridflow.config.extractors import EXTRACTORS
 from hybridflow.config.generators import GENERATORS
 from hybridflow.config.metrics import METRICS
 from hybridflow.config.registry import Registered

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES, AdversarialSettings, DiscriminatorSettings
-from hybridflow.config.evaluation import EXTRACTORS, EvaluationSettings
+from hybridflow.config.evaluation import EvaluationSettings
 from hybridflow.config.experiment import EvaluationEntry, ExperimentFile, Settings, Variant, VariantEntry
+from hybridflow.config.extractors import EXTRACTORS
 from hybridflow.config.fields import Section
 from hybridflow.config.generators import GENERATORS, GeneratorSettings
 from hybridflow.config.metrics import METRICS

@@ -17,7 +17,7 @@ class Metric:
     Attributes:
         name: the name in the configuration and in files, and the column of the CSV.
         heading: what a table's reader sees.
-        extractor: whose features, a name of :data:`~hybridflow.config.evaluation.EXTRACTORS`.
+        extractor: whose features, a name of :data:`~hybridflow.config.extractors.EXTRACTORS`.
         reference: the split of the dataset that generated images are compared with.
         target: ``"package.module:function"`` or the function itself, called with (generated, reference), both
             :class:`~hybridflow.evaluation.metrics.features.Features`. It returns a number, or an
@@ -59,7 +59,7 @@ def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]
     """Every metric on stored features, in those of one extractor; for your own extractor, too.
 
     Args:
-        extractor: a name of :data:`~hybridflow.config.evaluation.EXTRACTORS`.
+        extractor: a name of :data:`~hybridflow.config.extractors.EXTRACTORS`.
         suffix: of the metrics' names.
         features: how a reader knows these features.
     """

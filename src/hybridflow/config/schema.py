@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES
-from hybridflow.config.evaluation import EXTRACTORS
 from hybridflow.config.experiment import ExperimentFile
+from hybridflow.config.extractors import EXTRACTORS
 from hybridflow.config.generators import GENERATORS
 from hybridflow.config.registry import Registry
 from hybridflow.config.training import TrainingSettings

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridflow.config.evaluation import INCEPTION_SHA256, LIKELIHOOD_VERSION
+from hybridflow.config.evaluation import LIKELIHOOD_VERSION
 from hybridflow.config.experiment import ReferenceSettings, Settings, Variant
+from hybridflow.config.extractors import INCEPTION_SHA256
 from hybridflow.config.metrics import METRICS
 from hybridflow.data.cifar10.layout import CIFAR10
 from hybridflow.io.records import read_record

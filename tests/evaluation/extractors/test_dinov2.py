@@ -10,7 +10,7 @@ import torch
 from pictures import IMAGES
 from torch import nn
 
-from hybridflow.config.evaluation import Dinov2Settings
+from hybridflow.config.extractors import Dinov2Settings
 from hybridflow.evaluation.extractors.dinov2 import Dinov2Extractor, load_dinov2
 from hybridflow.evaluation.extractors.vit_network import Block, VisionTransformer
 from hybridflow.runtime.errors import UserError

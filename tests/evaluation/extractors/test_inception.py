@@ -12,7 +12,7 @@ from pytorch_fid import fid_score
 from pytorch_fid import inception as fid
 from standin import write_random_inception
 
-from hybridflow.config.evaluation import InceptionSettings
+from hybridflow.config.extractors import InceptionSettings
 from hybridflow.evaluation.extractors import inception
 from hybridflow.evaluation.extractors.base import compute_features
 from hybridflow.evaluation.metrics.frechet import frechet_distance

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from experiment import BPD, Experiment
 
-from hybridflow.config.evaluation import INCEPTION_SHA256
+from hybridflow.config.extractors import INCEPTION_SHA256
 from hybridflow.config.generators import DenseFlowSettings
 from hybridflow.config.metrics import METRICS, Metric
 from hybridflow.report.tables import columns

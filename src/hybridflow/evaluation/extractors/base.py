@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridflow.config.evaluation import EXTRACTORS
 from hybridflow.config.experiment import Settings
+from hybridflow.config.extractors import EXTRACTORS
 from hybridflow.evaluation.metrics.features import Features
 from hybridflow.evaluation.metrics.frechet import MomentAccumulator
 from hybridflow.runtime.progress import Progress

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from hybridflow.config.evaluation import CifarClassifierSettings
 from hybridflow.config.experiment import Settings
+from hybridflow.config.extractors import CifarClassifierSettings
 from hybridflow.data.images import load_images, load_labels
 from hybridflow.evaluation.extractors.base import Extractor, Preparation
 from hybridflow.evaluation.extractors.cifar_network import CLASSES, CifarClassifier

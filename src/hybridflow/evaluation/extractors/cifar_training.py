@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybridflow.config.evaluation import CifarClassifierSettings
+from hybridflow.config.extractors import CifarClassifierSettings
 from hybridflow.config.training import AugmentationSettings
 from hybridflow.data.augment import augment
 from hybridflow.evaluation.extractors.cifar_network import CLASSES, CifarClassifier

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybridflow.config.evaluation import EFFICIENTNET_SHA256
 from hybridflow.config.experiment import Settings
+from hybridflow.config.extractors import EFFICIENTNET_SHA256
 from hybridflow.evaluation.extractors.base import Extractor, Preparation
 from hybridflow.evaluation.extractors.efficientnet_network import FEATURES, EfficientNetLite0
 from hybridflow.io.files import copy_into_place

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hybridflow.config.evaluation import INCEPTION_SHA256, InceptionSettings
 from hybridflow.config.experiment import Settings
+from hybridflow.config.extractors import INCEPTION_SHA256, InceptionSettings
 from hybridflow.evaluation.extractors.base import Extractor, Preparation
 from hybridflow.io.download import DownloadError, download
 from hybridflow.io.files import copy_into_place
