@@ -93,6 +93,7 @@ use rule measure_reference as measure_reference_vectors with:
 rule measure_calibration:
     input:
         images=rules.prepare_dataset.output.test,
+        train_images=rules.prepare_dataset.output.train,
         manifest=rules.prepare_dataset.output.manifest,
         weights=rules.prepare_extractor.output.weights,
         weights_record=rules.prepare_extractor.output.record,

@@ -18,11 +18,12 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
 
     weights = Path(snakemake.input.weights)
     read_record(snakemake.input.weights_record, [weights.name], extractor=name)
-    chosen = [METRICS[metric] for metric in settings.evaluation.metrics]
+    chosen = [METRICS[metric] for metric in settings.evaluation.metrics if METRICS[metric].needs != "classes"]
     vectors = load_vectors(snakemake.input.vectors[0])[0] if snakemake.input.vectors else NO_VECTORS
     rows = calibrate(
         [metric for metric in chosen if (metric.extractor, metric.reference) == (name, "train")],
         load_images(snakemake.input.images),
+        load_images(snakemake.input.train_images),
         settings.sampling.images,
         Features(load_moments(snakemake.input.train)[0], vectors),
         extractor_class(name).load(weights, settings, device),

@@ -16,7 +16,7 @@ SAMPLING_VERSION = 1
 LIKELIHOOD_VERSION = 1
 """Raise it when a change of the code changes the bounds of the same weights."""
 
-CALIBRATION_VERSION = 2
+CALIBRATION_VERSION = 3
 """Raise it when a change of the code changes the images of known quality, or what is measured on them."""
 
 

@@ -46,7 +46,7 @@ class _Remembered:
         self.batches.append(vectors.cpu().numpy())
         return vectors
 
-    def features(self, start: int, stop: int, keep: int) -> Features:
+    def features(self, start: int, stop: int, keep: int = 0) -> Features:
         """Of the images from ``start`` to before ``stop``; vectors of the first ``keep``."""
         accumulator, vectors = MomentAccumulator(), np.concatenate(self.batches)[start:stop]
         accumulator.update(vectors)
@@ -56,6 +56,7 @@ class _Remembered:
 def calibrate(
     metrics: Sequence[Metric],
     images: np.ndarray,
+    train_images: np.ndarray,
     count: int,
     train: Features,
     extractor: Extractor,
@@ -68,17 +69,19 @@ def calibrate(
     A distance is biased: of fewer images it is larger, even if they are real. What a perfect model would get is the
     value of as many test images. Corrupted sets are as large as a set of samples, but for :data:`LADDER_IMAGES`; the
     clean images of the same number are there, too. Metrics of vectors are measured for these two numbers only, and for
-    corrupted sets.
+    corrupted sets. Halves are of the test images, and of as many training images, the first ones: what a network sees
+    in the images that it was trained on may differ.
 
     Args:
         metrics: of one extractor, each compared with the training split.
         images: test split, (N, 3, H, W) uint8.
+        train_images: training split, likewise.
         count: images of a set of samples.
         train: the training images' features.
         keep: feature vectors of a set, of metrics that need them.
 
     Returns:
-        One row a set of images: ``kind`` (``clean``, ``halves`` of the test images against each other, or that of a
+        One row a set of images: ``kind`` (``clean``, ``halves`` of one split against each other, or that of a
         corruption), ``strength`` (of a corruption, else None), ``images`` (a description), ``count``,
         ``reference_count``, and each metric's value.
     """
@@ -94,16 +97,18 @@ def calibrate(
     def look(chosen: np.ndarray, see: Callable[[Tensor], Tensor], name: str) -> Features:
         return compute_features(chosen, see, batch_size, device, f"calibration, {name}", keep)
 
-    as_many, half = min(count, len(images)), len(images) // 2
+    as_many, half = min(count, len(images)), min(len(images), len(train_images)) // 2
     steps = min(as_many, LADDER_IMAGES)
-    remembered = _Remembered(extractor)
-    look(images, remembered, "test images")
+    test, training = _Remembered(extractor), _Remembered(extractor)
+    look(images, test, "test images")
+    look(train_images[: 2 * half], training, "training images")
     rows = []
     for number in sorted({as_many, steps, len(images), *(size for size in COUNTS if size < len(images))}):
         chosen = metrics if number in (as_many, steps) else moments_alone
-        rows.append(row(CLEAN, None, "test images", chosen, remembered.features(0, number, keep), train))
-    first, second = (remembered.features(start, start + half, 0) for start in (0, half))
-    rows.append(row(HALVES, None, "half of the test images against the other half", moments_alone, first, second))
+        rows.append(row(CLEAN, None, "test images", chosen, test.features(0, number, keep), train))
+    for split, seen in (("test", test), ("training", training)):
+        parts = seen.features(0, half), seen.features(half, 2 * half)
+        rows.append(row(HALVES, None, f"{split} images against as many others", moments_alone, *parts))
     for step in LADDER:
         found = look(images[:steps], _Corrupted(extractor, step), step.name)
         rows.append(row(step.kind, step.strength, step.name, metrics, found, train))

@@ -15,6 +15,7 @@ from standin import write_random_inception
 from hybridflow.config.extractors import InceptionSettings
 from hybridflow.evaluation.extractors import inception
 from hybridflow.evaluation.extractors.base import compute_features
+from hybridflow.evaluation.extractors.efficientnet import EfficientNetExtractor
 from hybridflow.evaluation.metrics.frechet import frechet_distance
 from hybridflow.runtime.errors import UserError
 
@@ -66,6 +67,11 @@ def test_the_last_layer_is_that_of_the_network(torch_home, weights, monkeypatch)
     layer = fid.fid_inception_v3().fc
     np.testing.assert_array_equal(inception.InceptionExtractor.head(weights), layer.weight.detach().numpy())
     assert layer.weight.shape == (1008, 2048)
+
+
+def test_an_extractor_without_classes_says_so(weights):
+    with pytest.raises(UserError, match="EfficientNetExtractor has no last layer from features to classes, which"):
+        EfficientNetExtractor.head(weights)
 
 
 def test_distance_equals_pytorch_fids_command_line(tmp_path, torch_home, weights):

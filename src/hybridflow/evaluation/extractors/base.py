@@ -17,6 +17,7 @@ from hybridflow.config.experiment import Settings
 from hybridflow.config.extractors import EXTRACTORS
 from hybridflow.evaluation.metrics.features import Features
 from hybridflow.evaluation.metrics.frechet import MomentAccumulator
+from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import Progress
 
 
@@ -74,8 +75,14 @@ class Extractor(ABC):
 
         Args:
             weights: of :meth:`prepare`, verified.
+
+        Raises:
+            UserError: the network has none.
         """
-        raise NotImplementedError(f"{cls.__name__} gives no classes")
+        raise UserError(
+            f"{cls.__name__} has no last layer from features to classes, which a metric of `evaluation.metrics` needs; "
+            "declare that metric for `inception`."
+        )
 
     def tallies(self) -> dict[str, Any]:
         """What was counted in all passes so far, besides the features; JSON-able."""
