@@ -194,9 +194,9 @@ def test_without_room_for_the_checkpoint_the_last_state_stays(disk, tmp_path, un
     disk.resize(8192)
     work = training(disk.path, tmp_path / "monitor")
 
-    def full(*arguments: object) -> None:
+    def full(*arguments: object, **named: object) -> None:
         disk.fill()
-        save_checkpoint(*arguments)
+        save_checkpoint(*arguments, **named)
 
     monkeypatch.setattr("hybridflow.training.loop.save_checkpoint", full)
     with pytest.raises(WriteError, match=re.escape(f"cannot write {work.checkpoint}: {FULL}")):
