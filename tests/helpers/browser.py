@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def look_at(folder: Path, page: str, seconds: float = 120) -> tuple[Any, list[str]]:
-    """Opens a page of a folder; returns the JSON that its script posts, and the lines of the console."""
+def look_at(folder: Path, page: str, flags: Sequence[str] = (), seconds: float = 120) -> tuple[Any, list[str]]:
+    """Opens a page of a folder; returns the JSON that its script posts, and the lines of the console.
+
+    Args:
+        flags: of Chromium, beside those that keep it quiet.
+    """
     found: queue.Queue[Any] = queue.Queue()
     handler = functools.partial(_Handler, directory=str(folder), found=found)
     with (
@@ -56,7 +61,7 @@ def look_at(folder: Path, page: str, seconds: float = 120) -> tuple[Any, list[st
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/{page}"
         browser = subprocess.Popen(
-            [str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", address], stdout=log, stderr=subprocess.STDOUT
+            [str(CHROMIUM), *QUIET, *flags, f"--user-data-dir={profile}", address], stdout=log, stderr=subprocess.STDOUT
         )
         try:
             return found.get(timeout=seconds), _console(log)
