@@ -16,6 +16,8 @@ TABLE = pd.DataFrame(
         "variant": ["baseline", "half", "one"],
         "factor": [0, 0.5, 1],
         "seeds": 1,
+        "bpd": [3.0, 3.4, np.nan],
+        "fid": [45.0, 41.0, np.nan],
         "reference_bpd": [3.05, np.nan, 6.85],
         "reference_fid": [44.0, np.nan, 31.0],
     }
@@ -50,8 +52,8 @@ def test_a_recipe_is_a_line_from_likelihood_training_on(tmp_path: Path, drawn: l
     (line,) = [line for line in fid.get_lines() if len(line.get_xdata()) == 3]
     assert list(line.get_xdata()) == [3.0, 3.4, 6.8]
     assert list(line.get_ydata()) == [45.0, 41.0, 43.0]
-    assert [text.get_text() for text in fid.texts] == ["0", "0.5", "1", "0", "1"]  # ours, then those of others
-    assert [text.get_text() for text in fd_cifar.texts] == ["0", "0.5", "1"]
+    for ax in (fid, fd_cifar):
+        assert [text.get_text() for text in ax.texts] == ["0", "0.5", "1"]
     (front,) = [line for line in fid.get_lines() if line.get_label() == "_front"]
     assert [tuple(point) for point in front.get_xydata()] == [(3.0, 45.0), (3.4, 41.0)]
     faces = [line.get_markerfacecolor() for line in fid.get_lines() if line.get_marker() == "s"]
@@ -59,6 +61,18 @@ def test_a_recipe_is_a_line_from_likelihood_training_on(tmp_path: Path, drawn: l
     assert faces[0] != "white"
     names = [text.get_text() for text in drawn[0].legends[0].texts]
     assert names == ["likelihood alone", "dcgan", "Pareto front (filled points)", "reported by others"]
+
+
+def test_what_others_report_is_a_cross_joined_to_its_variant(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw(tmp_path, frontier())
+    fid, fd_cifar = drawn[0].axes
+    first, last = [line for line in fid.get_lines() if line.get_marker() == "x"]
+    assert [tuple(point) for point in first.get_xydata()] == [(3.05, 44.0), (3.0, 45.0)]
+    assert tuple(last.get_xydata()[0]) == (6.85, 31.0), "also where there is no number of ours"
+    assert np.isnan(last.get_xydata()[1]).all()
+    assert first.get_markevery() == [0], "the cross is at the value that others report"
+    assert last.get_color() == next(line for line in fid.get_lines() if line.get_marker() == "s").get_color()
+    assert not [line for line in fd_cifar.get_lines() if line.get_marker() == "x"], "nobody reports it"
 
 
 def test_nothing_to_draw_is_said(tmp_path: Path, drawn: list[Figure]) -> None:

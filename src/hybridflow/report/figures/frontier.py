@@ -18,6 +18,7 @@ from hybridflow.report.figures.style import figure_style, save_figure, series_co
 from hybridflow.report.recipes import LIKELIHOOD
 
 MARKERS = "osD^v<>pPX"
+REFERENCE = {"marker": "x", "ms": 8, "mew": 1.8, "markevery": [0], "ls": ":", "lw": 1.2}
 FRONT = {"color": "0.85", "solid_capstyle": "round", "solid_joinstyle": "round"}  # a band behind the lines
 
 
@@ -25,8 +26,8 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
     """One panel a distance; points are labelled with their weight.
 
     Those on the Pareto front are filled and joined by a grey band. Every recipe's line starts at the models of
-    likelihood training alone. What others report is a cross, in the panel
-    of the metric that they report.
+    likelihood training alone. What others report is a cross in the panel of the metric that they report, with a dotted
+    line to the variant that it is of.
 
     Args:
         frontier: content of ``frontier.csv``.
@@ -42,9 +43,8 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
         reported = False
         for ax, metric in zip(axes.flat, panels, strict=False):
             _draw_panel(ax, frontier[frontier.metric == metric], metric, looks)
-            reported |= _draw_references(
-                ax, table, metric, {name: looks[recipe][0] for name, recipe in recipes.items()}
-            )
+            colors = {name: looks[recipe][0] for name, recipe in recipes.items()}
+            reported |= _draw_references(ax, table, metric, colors)
         if panels:
             handles = [
                 Line2D([], [], color=color, marker=marker, ls="" if name.startswith(LIKELIHOOD) else "-", label=name)
@@ -52,7 +52,7 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
             ]
             handles.append(Line2D([], [], lw=6, label="Pareto front (filled points)", **FRONT))
             if reported:
-                handles.append(Line2D([], [], ls="", marker="x", mew=1.8, color="0.3", label="reported by others"))
+                handles.append(Line2D([], [], color="0.3", label="reported by others", **REFERENCE))
             title = f"mean ± sd over {table.seeds.max()} training seeds" if table.seeds.max() > 1 else None
             columns = max(1, int(width * 2.2))
             figure.legend(handles=handles, title=title, loc="outside lower center", ncols=columns, frameon=False)
@@ -66,7 +66,7 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]
     plain = rows.recipe.str.startswith(LIKELIHOOD)
     front = rows[rows.on_front].sort_values("bpd")
     ax.plot(front.bpd, front.value, lw=9, zorder=0.5, label="_front", **FRONT)
-    for name, points in rows.groupby("recipe", sort=False):
+    for number, (name, points) in enumerate(rows.groupby("recipe", sort=False)):
         color, marker = looks[str(name)]
         adversarial = not str(name).startswith(LIKELIHOOD)
         if adversarial:
@@ -77,8 +77,8 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]
             fill = color if row.on_front else "white"
             shape = {"marker": marker, "ms": 8, "mec": color, "mfc": fill, "mew": 1.4, "color": color}
             ax.errorbar(row.bpd, row.value, xerr=errors[0], yerr=errors[1], elinewidth=1, capsize=2, ls="", **shape)
-            offset, side = ((7, 4), "left") if adversarial else ((-7, -3), "right")  # lines go to the right
-            place = {"xytext": offset, "textcoords": "offset points", "ha": side, "fontsize": 8, "color": color}
+            offset, side = ((7, (-7, 4)[number % 2]), "left") if adversarial else ((-7, -3), "right")
+            place = {"xytext": offset, "textcoords": "offset points", "ha": side, "fontsize": 8, "color": "0.2"}
             ax.annotate(f"{row.weight:g}", (row.bpd, row.value), **place)
     ax.margins(0.14)
     ax.set(xlabel="BPD ↓ (bits/dim)", ylabel=f"{METRICS[metric].heading} ↓")
@@ -90,9 +90,7 @@ def _draw_references(ax: Axes, table: pd.DataFrame, metric: str, colors: dict[st
     if f"reference_{metric}" not in table:
         return False
     known = table[table.reference_bpd.notna() & table[f"reference_{metric}"].notna()]
-    for row in known.to_dict("records"):
-        place = (row["reference_bpd"], row[f"reference_{metric}"])
-        color = colors.get(row["variant"], "0.3")
-        ax.plot(*place, marker="x", ms=8, mew=1.8, color=color, ls="")
-        ax.annotate(f"{row['factor']:g}", place, (6, -10), textcoords="offset points", fontsize=8, color=color)
+    for row in known.to_dict("records"):  # without a measurement there is only the cross
+        bpd, value = (row["reference_bpd"], row["bpd"]), (row[f"reference_{metric}"], row[metric])
+        ax.plot(bpd, value, color=colors.get(row["variant"], "0.3"), zorder=3, **REFERENCE)
     return not known.empty
