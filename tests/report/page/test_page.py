@@ -13,6 +13,7 @@ from experiment import Experiment
 from PIL import Image
 from report_page import build
 
+from hybridflow.config.extractors import INCEPTION_SHA256
 from hybridflow.report.page.images import ENOUGH, embed_file
 
 
@@ -23,6 +24,7 @@ def test_the_page_needs_nothing_else(experiment: Experiment, tmp_path: Path) -> 
     assert all(address.startswith(("data:", "#")) for address in addresses)
     assert "@import" not in text
     assert "url(" not in text
+    assert "crosses" not in text, "nobody reports FD-CIFAR"
     assert len(text) < 6e6
     for part in (
         "Experiment micro",
@@ -41,6 +43,20 @@ def test_the_page_needs_nothing_else(experiment: Experiment, tmp_path: Path) -> 
 def test_without_points_the_page_says_so(make_experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     text = build(make_experiment(evaluation={"metrics": []}), tmp_path).read_text(encoding="utf-8")
     assert "No variant has both bits/dim" in text
+
+
+def test_what_others_report_is_a_cross(make_experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+    experiment = make_experiment(evaluation={"metrics": ["fid"]})
+    for name, seed in experiment.settings.models:
+        experiment.change("fidelity", name, seed, weights_sha256={"inception": INCEPTION_SHA256})
+    text = build(experiment, tmp_path).read_text(encoding="utf-8")
+    crosses = re.findall(r'd="M([\d.]+),([\d.]+)m\S+" stroke="#\w+" role="img" aria-label="([^"]+)"', text)
+    assert [label for *_, label in crosses] == [
+        "baseline as others report it: BPD 3.05, FID 44",
+        "dcgan-0.5 as others report it: BPD 3.35, FID 41.5",
+    ]
+    assert all(50 <= float(x) <= 390 and 10 <= float(y) <= 255 for x, y, _ in crosses), "inside the panel"
+    assert "crosses are what others report" in text
 
 
 def test_large_pictures_shrink_and_small_ones_stay(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def write_page(
         columns=columns,
         rows=[[_cell(column, row) for column in columns] for row in results.rows],
         notes=notes,
-        panels=tradeoff_panels(frontier),
+        panels=tradeoff_panels(frontier, {row.variant.name: row.reference for row in results.rows if row.reference}),
         recipes=recipe_colors(frontier),
         figures=[vars(embed_file(Path(file))) | {"alt": words} for file, words in figures],
         details=_with_boxes(markdown(details.partition("\n")[2], extensions=["tables"])),

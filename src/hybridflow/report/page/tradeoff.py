@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
 
+from hybridflow.config.experiment import ReferenceSettings
 from hybridflow.config.metrics import METRICS
 from hybridflow.report.figures.style import series_colors
 from hybridflow.report.tables.frontier import LIKELIHOOD
@@ -19,8 +21,8 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 390, 10, 255  # of the plot in the panel's 400 x 
 class _Axis:
     """Maps values to a stretch of the panel, with ticks at round numbers."""
 
-    def __init__(self, values: pd.Series, start: float, end: float) -> None:
-        low, high = float(values.min()), float(values.max())
+    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
+        low, high = min(values), max(values)
         pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
         self.low, self.high, self.start, self.end = low - pad, high + pad, start, end
         ticks = MaxNLocator(5).tick_values(self.low, self.high)
@@ -42,18 +44,25 @@ def recipe_colors(frontier: pd.DataFrame) -> dict[str, str]:
     return dict(zip(recipes, map(to_hex, series_colors(len(recipes))), strict=True))
 
 
-def tradeoff_panels(frontier: pd.DataFrame) -> list[dict[str, Any]]:
+def tradeoff_panels(frontier: pd.DataFrame, references: Mapping[str, ReferenceSettings]) -> list[dict[str, Any]]:
     """What the template draws, a panel a distance.
 
     Args:
         frontier: content of ``frontier.csv``.
+        references: what others report, by variant.
     """
     colors = recipe_colors(frontier)
-    return [_panel(str(name), rows, colors) for name, rows in frontier.groupby("metric", sort=False)]
+    return [_panel(str(name), rows, colors, references) for name, rows in frontier.groupby("metric", sort=False)]
 
 
-def _panel(metric: str, rows: pd.DataFrame, colors: dict[str, str]) -> dict[str, Any]:
-    x, y = _Axis(rows.bpd, LEFT, RIGHT), _Axis(rows.value, BOTTOM, TOP)
+def _panel(
+    metric: str, rows: pd.DataFrame, colors: Mapping[str, str], references: Mapping[str, ReferenceSettings]
+) -> dict[str, Any]:
+    found = ((row, references.get(row.variant)) for row in rows.itertuples())
+    reported = [(row, one.bpd, getattr(one, metric, None)) for row, one in found if one]
+    reported = [(row, bpd, value) for row, bpd, value in reported if bpd is not None and value is not None]
+    x = _Axis([*rows.bpd, *(bpd for _, bpd, _ in reported)], LEFT, RIGHT)
+    y = _Axis([*rows.value, *(value for _, _, value in reported)], BOTTOM, TOP)
     heading, digits = METRICS[metric].heading, METRICS[metric].digits
     plain = rows[rows.recipe.str.startswith(LIKELIHOOD)]
     lines = []
@@ -74,4 +83,15 @@ def _panel(metric: str, rows: pd.DataFrame, colors: dict[str, str]) -> dict[str,
         }
         for row in rows.itertuples()
     ]
-    return {"heading": heading, "x_ticks": x.ticks, "y_ticks": y.ticks, "lines": lines, "points": points}
+    crosses = [
+        {
+            "x": x.at(bpd),
+            "y": y.at(value),
+            "to": f"{x.at(row.bpd)},{y.at(row.value)}",
+            "color": colors[row.recipe],
+            "label": f"{row.variant} as others report it: BPD {bpd:g}, {heading} {value:g}",
+        }
+        for row, bpd, value in reported
+    ]
+    ticks = {"x_ticks": x.ticks, "y_ticks": y.ticks}
+    return {"heading": heading, **ticks, "lines": lines, "points": points, "crosses": crosses}
