@@ -1,4 +1,4 @@
-# make setup | pull | demo | smoke | train-cpu | test | test-slow | lint | publish     PYTHON=python3.12 chooses an interpreter
+# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-cluster | lint | publish     PYTHON=python3.12 chooses an interpreter
 PYTHON ?= python3
 CORES ?= all
 SEEDS ?= 0
@@ -13,7 +13,7 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: setup pull demo smoke train-cpu test test-slow lint publish
+.PHONY: setup pull demo smoke train-cpu test test-slow test-cluster lint publish
 
 setup: $(INSTALLED)
 
@@ -53,10 +53,15 @@ train-cpu: $(INSTALLED)
 	@$(BIN)/hybridflow compare results/cpu results/cpu-retrained
 
 test: $(INSTALLED)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not cluster"
 
 test-slow: $(INSTALLED)
 	$(PYTEST) -m slow
+
+# Needs root, to install (Debian) and start a Slurm on the loopback; without, the tests are skipped and say why.
+test-cluster: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[slurm]"
+	$(BIN)/python -m pytest -q -s -m cluster tests/cluster
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

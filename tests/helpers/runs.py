@@ -64,7 +64,7 @@ class Run:
 
     def jobs(self) -> list[RunningJob]:
         """The jobs that go on; with one core there is one at most."""
-        found = [(pid, _script(pid)) for pid in self.processes()]
+        found = [(pid, script_of(pid)) for pid in self.processes()]
         return [RunningJob(pid, script) for pid, script in found if script is not None]
 
     def processes(self) -> list[int]:
@@ -87,10 +87,10 @@ class Run:
             else:
                 os.killpg(self.process.pid, number)
 
-    def wait(self) -> int:
+    def wait(self, patience: float = PATIENCE) -> int:
         """Snakemake's exit status."""
         try:
-            status = self.process.wait(PATIENCE)
+            status = self.process.wait(patience)
         except subprocess.TimeoutExpired:
             self.end()
             raise TimeoutError(f"the run did not end:\n{self.text()[-3000:]}") from None
@@ -149,7 +149,7 @@ def _fields(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def _script(pid: int) -> str | None:
+def script_of(pid: int) -> str | None:
     """Of which script a process is the interpreter, if it is a job's."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
