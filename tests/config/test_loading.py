@@ -161,8 +161,8 @@ def test_overrides_reach_deep_and_no_further():
 
 def test_a_small_experiment_may_draw_fewer_images_than_there_are_features():
     found = parsed({"small": True, "sampling": {"images": 300}})
-    assert found.evaluation.undersampled(300) == ["fid"]
-    assert found.evaluation.undersampled(256) == ["fid", "fd_cifar", "fd_cifar_test"]
+    assert found.evaluation.undersampled(300) == ["fid", "fd_imagenet"]
+    assert found.evaluation.undersampled(256) == ["fid", "fd_imagenet", "fd_cifar", "fd_cifar_test"]
     assert parsed({"sampling": {"images": 2049}}).evaluation.undersampled(2049) == []
 
 

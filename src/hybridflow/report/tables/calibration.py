@@ -14,12 +14,16 @@ KEYS = ["kind", "strength", "images", "count", "reference_count"]
 
 
 def calibration_table(results: Results) -> pd.DataFrame:
-    """One row a set of images, in the order of measurement: ``KEYS``, and a column a metric, NaN if not measured."""
+    """One row a set of images, in the order of measurement: ``KEYS``, and a column a metric, NaN if not measured.
+
+    What was measured with other Inception weights has no column, as in Table 1.
+    """
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in (row for rows in results.calibrations.values() for row in rows):
         merged.setdefault(tuple(row[key] for key in KEYS), {}).update(row)
-    names = dict.fromkeys(name for row in merged.values() for name in row)
-    return pd.DataFrame(list(merged.values()), columns=list(names) or KEYS).astype({"strength": float})
+    measured = dict.fromkeys(name for row in merged.values() for name in row)
+    names = [name for name in measured if name not in METRICS or not results.has_standin(name)]
+    return pd.DataFrame(list(merged.values()), columns=names or KEYS).astype({"strength": float})
 
 
 def calibration_section(results: Results) -> list[str]:
