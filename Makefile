@@ -1,4 +1,5 @@
-# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-cluster | lint | publish     PYTHON=python3.12 chooses an interpreter
+# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-cluster | test-remotes | lint | publish
+# PYTHON=python3.12 chooses an interpreter
 PYTHON ?= python3
 CORES ?= all
 SEEDS ?= 0
@@ -13,7 +14,7 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: setup pull demo smoke train-cpu test test-slow test-cluster lint publish
+.PHONY: setup pull demo smoke train-cpu test test-slow test-cluster test-remotes lint publish
 
 setup: $(INSTALLED)
 
@@ -27,10 +28,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-# The published results. In a source archive, which has no .git, DVC needs a setting for that.
+# The published results of the cpu preset, or of CONFIG. In a source archive, which has no .git, DVC needs a setting for that.
 pull: $(INSTALLED)
 	@test -e .git || $(BIN)/dvc config --local core.no_scm true
-	@$(BIN)/dvc pull --quiet
+	@$(BIN)/hybridflow pull --configfile $(or $(CONFIG),presets/cpu.yaml)
 
 # The cpu preset from its published weights: samples, measures, tables and draws it into results/demo, and compares
 # that with the committed results/cpu. make demo SEEDS=all takes every seed; SEEDS=0,2 these.
@@ -53,7 +54,7 @@ train-cpu: $(INSTALLED)
 	@$(BIN)/hybridflow compare results/cpu results/cpu-retrained
 
 test: $(INSTALLED)
-	$(PYTEST) -m "not slow and not cluster"
+	$(PYTEST) -m "not slow and not cluster and not remotes"
 
 test-slow: $(INSTALLED)
 	$(PYTEST) -m slow
@@ -62,6 +63,12 @@ test-slow: $(INSTALLED)
 test-cluster: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[slurm]"
 	$(BIN)/python -m pytest -q -s -m cluster tests/cluster
+
+# Against S3, SSH and HTTP servers on this machine; those of SSH are skipped where there is no sshd.
+test-remotes: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable ".[dev,remotes,servers]"
+	$(PYTEST) -m remotes tests/remotes
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

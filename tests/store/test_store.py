@@ -296,7 +296,7 @@ def test_status_lines(tmp_path):
     track(entries[1], ".json")
     assert status_lines(entries) == [
         "store: 1 of 3 results of this configuration are here",
-        "  published but not pulled (`dvc pull` brings them): b-kb",
+        "  published but not pulled (`hybridflow pull` brings them): b-kb",
         "  to be computed: c-kc",
     ]
     make(entries[1])

@@ -37,7 +37,9 @@ def test_publish_says_what_it_pushed_and_what_to_commit(published, tmp_path):
     (add,) = re.findall(r"^  (git add .*)$", said, re.MULTILINE)
     assert add.count(".dvc") == 14, "two models of three files, a classifier, two moments and one features file of two"
     assert add.endswith(" dvc-remote")
-    assert "remote 'nowhere' doesn't exist" in published.hybridflow("publish", "--remote", "nowhere", check=False)
+    assert "there is no remote 'nowhere'; `dvc remote list` names" in published.hybridflow(
+        "publish", "--remote", "nowhere", check=False
+    )
 
 
 def test_publish_refuses_a_damaged_result(published, tmp_path):

@@ -48,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--remote", help="DVC remote to push to (default: the repository's)")
     publish.set_defaults(run=_publish)
 
-    for command in (status, publish):
+    pull = commands.add_parser("pull", help="bring what is published of a configuration's results from DVC's remotes")
+    pull.set_defaults(run=_pull)
+
+    for command in (status, publish, pull):
         command.add_argument(
             "--configfile", nargs="+", type=Path, default=[], help="files over config.yaml, as given to snakemake"
         )
@@ -116,6 +119,13 @@ def _publish(options: argparse.Namespace) -> int:
     from hybridflow.cli.publish import publish
 
     publish(_entries(options)[1], options.remote)
+    return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from hybridflow.cli.publish import pull
+
+    pull(_entries(options)[1])
     return 0
 
 

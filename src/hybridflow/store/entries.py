@@ -61,7 +61,7 @@ class Entry:
 
     @property
     def published(self) -> bool:
-        """Whether DVC tracks all files, so that ``dvc pull`` can bring them."""
+        """Whether DVC tracks all files, so that ``hybridflow pull`` can bring them."""
         return all(note.exists() for note in self.notes) and not self.damaged_notes
 
     @property
@@ -129,13 +129,13 @@ def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -
 
 
 def status_lines(entries: list[Entry]) -> list[str]:
-    """What is here, what ``dvc pull`` can bring and what has to be computed, in words."""
+    """What is here, what ``hybridflow pull`` can bring and what has to be computed, in words."""
     pullable = [entry for entry in entries if not entry.stored and entry.published]
     absent = [entry for entry in entries if not entry.stored and not entry.published]
     stored = len(entries) - len(pullable) - len(absent)
     lines = [f"store: {stored} of {len(entries)} results of this configuration are here"]
     if pullable:
-        lines.append(f"  published but not pulled (`dvc pull` brings them): {_names(pullable)}")
+        lines.append(f"  published but not pulled (`hybridflow pull` brings them): {_names(pullable)}")
     if absent:
         lines.append(f"  to be computed: {_names(absent)}")
     for note in (note for entry in entries for note in entry.damaged_notes):
