@@ -280,9 +280,10 @@ def test_moments_depend_on_what_extracts_them(tmp_path):
 def test_expected_entries():
     names = [entry.name for entry in expected_entries(settings(seeds=[0, 4]), "data")]
     trained = [f"{name}-seed{seed}" for name in NAMES for seed in (0, 4)]
-    measured = ["classifier", "moments-cifar_classifier-train", "moments-cifar_classifier-test"]
+    moments = ["inception-train", "efficientnet_lite0-train", "cifar_classifier-train", "cifar_classifier-test"]
+    measured = ["classifier", *(f"moments-{name}" for name in moments), "features-efficientnet_lite0-train"]
     pictured = ["features-cifar_classifier-train"]  # nearest training images; Inception is too slow for that alone
-    assert sorted(names) == sorted([*trained, *measured, "moments-inception-train", *pictured])
+    assert sorted(names) == sorted([*trained, *measured, *pictured])
     plain = settings(seeds=[0, 4], evaluation={"pictures": False})
     assert {entry.name for entry in expected_entries(plain, "data")} == {*names} - {*pictured}
     off = settings(evaluation={"metrics": []})

@@ -102,7 +102,9 @@ def test_it_is_due_once_after_every_multiple(ruler: Ruler) -> None:
 
 
 def test_a_ruler_that_is_not_measured_with_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("training: {distance: {extractor: efficientnet_lite0}}")
+    (tmp_path / "mine.yaml").write_text(
+        "{training: {distance: {extractor: efficientnet_lite0}}, evaluation: {metrics: [fd_cifar]}}"
+    )
     root = Path(__file__).parents[2]
     with pytest.raises(UserError, match=r"training.distance.extractor` is 'efficientnet_lite0', but no metric of"):
         load_settings(root / "config.yaml", tmp_path / "mine.yaml")
