@@ -1,4 +1,4 @@
-# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-cluster | test-remotes | lint | publish
+# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-cluster | test-remotes | gpu-check | lint | publish
 # PYTHON=python3.12 chooses an interpreter
 PYTHON ?= python3
 CORES ?= all
@@ -14,7 +14,7 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: setup pull demo smoke train-cpu test test-slow test-cluster test-remotes lint publish
+.PHONY: setup pull demo smoke train-cpu test test-slow test-cluster test-remotes gpu-check lint publish
 
 setup: $(INSTALLED)
 
@@ -69,6 +69,10 @@ test-remotes: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable ".[dev,remotes,servers]"
 	$(PYTEST) -m remotes tests/remotes
+
+# On a machine with an NVIDIA GPU, which needs no network: .venv if it is there, else PYTHON and its packages.
+gpu-check:
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -46,6 +46,7 @@ class Work:
         extensions: files that register what the variant is made of (``extensions`` in the configuration).
         group: the processes.
         folder: where they meet, if there are several.
+        shared: whether several of the processes compute on one device.
     """
 
     job: Job
@@ -56,6 +57,7 @@ class Work:
     extensions: tuple[str, ...] = ()
     group: ProcessGroup = SINGLE_PROCESS
     folder: Path | None = None
+    shared: bool = False
 
     def run(self) -> None:
         torch.set_num_threads(self.threads)
@@ -65,8 +67,9 @@ class Work:
             keep_freed_memory()
         images, _ = split_holdout(load_images(self.images), self.holdout)
         if self.group.size > 1:
-            # Both: tensors on a GPU go through NCCL, and what the hosts tell each other through gloo.
-            backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
+            # Both: tensors on a GPU go through NCCL, which refuses two processes on one GPU, and what the hosts tell
+            # each other through gloo.
+            backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" and not self.shared else "gloo"
             store = dist.FileStore(str(self.folder / "rendezvous"), self.group.size)
             timeout = timedelta(minutes=30)
             dist.init_process_group(
@@ -105,8 +108,9 @@ def train_on(
         Work(job, images, holdout, devices[0], threads).run()
         return
     with tempfile.TemporaryDirectory(prefix="hybridflow-train-") as folder:
+        count, shared = len(devices), len(set(devices)) < len(devices)
         works = [
-            Work(job, images, holdout, device, threads, extensions, ProcessGroup(rank, len(devices)), Path(folder))
+            Work(job, images, holdout, device, threads, extensions, ProcessGroup(rank, count), Path(folder), shared)
             for rank, device in enumerate(devices)
         ]
         with _started(works) as workers, _passed_on(workers) as received:
