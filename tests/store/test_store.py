@@ -168,7 +168,7 @@ def test_an_option_of_a_later_version_enters_the_key_unless_it_means_as_before(o
     [
         (None, {"baseline": "c827b1202b98", "dcgan-0.5": "0893783307aa", "resnet18-1": "3eb97c657ded"}),
         ("smoke", {"baseline": "ca6ef5e6b9d1", "dcgan-0.5": "96a3a7c928a5", "resnet18-1": "eaaebf6c745b"}),
-        ("cpu", {"baseline": "5bcc8062a8a1", "control": "1a77fa889790", "resnet18-1": "e9f0a7cc4602"}),
+        ("cpu", {"baseline": "0d3fd7525f1b", "control": "792019860aa5", "relativistic-1": "48e9fbbfeb28"}),
     ],
 )
 def test_the_keys_of_the_presets_stay(preset, expected):
