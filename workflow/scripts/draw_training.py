@@ -7,11 +7,11 @@ from hybridflow.jobs import workflow_job
 with workflow_job(snakemake) as settings:
     from hybridflow.io.records import read_record
     from hybridflow.io.run_folder import RunFolder
-    from hybridflow.report.figures.training_curves import draw_training_curves
+    from hybridflow.report.figures.training_curves import TrainingCurve, draw_training_curves
 
-    results, histories = Path(snakemake.output.png).parents[1], []
+    results, models = Path(snakemake.output.png).parents[1], []
     for name, seed in settings.models:
         files = RunFolder(results, name, seed)
         read_record(files.checkpoint_record, [Path(files.history).name])
-        histories.append((f"{name}, seed {seed}" if len(settings.seeds) > 1 else name, files.history))
-    draw_training_curves(list(snakemake.output), histories)
+        models.append(TrainingCurve(name, files.history, settings.variants[name].init_from is not None))
+    draw_training_curves(list(snakemake.output), models)

@@ -26,9 +26,9 @@ def test_panels_are_ordered_by_factor_and_keep_their_order_when_equal(tmp_path: 
     long = f"{'a' * 30}\n{'a' * 10}\nfactor 0"  # or it would reach into the next panel
     assert titles == [long, "b2\nfactor 0.5", "b1\nfactor 0.5", "z\nfactor 0.75", "c\nfactor 1"]
     corners = [ax.get_position() for ax in drawn[0].axes]
-    assert corners[0].x0 < corners[1].x0 < corners[2].x0 < corners[3].x0
-    assert corners[4].x0 == corners[0].x0  # the fifth starts a second row
-    assert corners[4].y1 < corners[0].y0
+    assert corners[0].x0 < corners[1].x0 < corners[2].x0
+    assert corners[3].x0 == corners[0].x0  # rows of three leave one place empty, of four three
+    assert corners[3].y1 < corners[0].y0
 
 
 def test_samples_are_enlarged_by_whole_pixels_without_smoothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from hybridflow.report.figures.training_curves import draw_training_curves
+from hybridflow.report.figures.training_curves import TrainingCurve, draw_training_curves
 from hybridflow.report.histories import read_history
 from hybridflow.runtime.errors import UserError
 
@@ -28,8 +28,8 @@ def test_panels_without_data_are_left_out(tmp_path: Path, drawn: list[Figure]) -
     alone = write_history(tmp_path / "a.jsonl", [4.0])
     hybrid = write_history(tmp_path / "b.jsonl", [4.0] * 60, hybrid=True)
     outputs = [tmp_path / "figure.png", tmp_path / "figure.pdf"]
-    draw_training_curves(outputs, [("a", alone)])
-    draw_training_curves(outputs, [("a", alone), ("b", hybrid)])
+    draw_training_curves(outputs, [TrainingCurve("a", alone)])
+    draw_training_curves(outputs, [TrainingCurve("a", alone), TrainingCurve("b", hybrid)])
     labels = [[ax.get_ylabel() for ax in figure.axes] for figure in drawn]
     assert labels[0] == ["bits/dim of the batch", "images per second"]
     assert labels[1] == ["bits/dim of the batch", "mean score D(image)", "images per second"]
@@ -37,10 +37,30 @@ def test_panels_without_data_are_left_out(tmp_path: Path, drawn: list[Figure]) -
     assert all(path.stat().st_size for path in outputs)
 
 
+def test_further_training_has_a_row_and_a_variant_one_colour(tmp_path: Path, drawn: list[Figure]) -> None:
+    long = write_history(tmp_path / "a.jsonl", [4.0] * 60)
+    short = [write_history(tmp_path / f"b{seed}.jsonl", [4.0] * 9, hybrid=True) for seed in (0, 1)]
+    models = [TrainingCurve("a", long), *(TrainingCurve("b", path, further=True) for path in short)]
+    draw_training_curves([tmp_path / "figure.png"], models)
+    shown = [ax for ax in drawn[0].axes if ax.get_visible()]
+    assert [ax.get_ylabel() for ax in shown[:2]] == [
+        "bits/dim of the batch",
+        "images per second",
+    ]  # no scores without one
+    assert [ax.get_ylabel() for ax in shown[2:]] == [
+        "bits/dim of the batch",
+        "mean score D(image)",
+        "images per second",
+    ]
+    assert shown[0].get_xlim()[1] > 5 * shown[2].get_xlim()[1]
+    assert len({line.get_color() for line in shown[2].lines}) == 1
+    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["a", "b"]
+
+
 def test_first_steps_do_not_flatten_the_curve_but_a_late_rise_is_shown(tmp_path: Path, drawn: list[Figure]) -> None:
     fresh = write_history(tmp_path / "a.jsonl", [900.0, 30.0] + [4.0] * 98)
     risen = write_history(tmp_path / "b.jsonl", list(np.linspace(4, 7, 100)))
-    draw_training_curves([tmp_path / "figure.png"], [("a", fresh), ("b", risen)])
+    draw_training_curves([tmp_path / "figure.png"], [TrainingCurve("a", fresh), TrainingCurve("b", risen)])
     low, high = drawn[0].axes[0].get_ylim()
     assert low < 4
     assert 7 < high < 8

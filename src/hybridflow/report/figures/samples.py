@@ -13,7 +13,7 @@ import numpy as np
 from hybridflow.data.images import load_images
 from hybridflow.report.figures.style import DPI, figure_style, save_figure
 
-PANELS_PER_ROW = 4
+PANELS_PER_ROW = (4, 3)  # the first of those that leave the fewest places empty
 GAP = 2  # white pixels between two images
 PANEL_WIDTH = 500  # least width of a panel, in pixels of the PNG
 MARGIN = 24  # around panels, likewise
@@ -35,15 +35,15 @@ def draw_samples(
 ) -> None:
     """The first ``rows * columns`` samples of every model, side by side, by rising factor from left to right.
 
-    Panels of equal factor keep their order; more than four wrap to further rows.
+    Panels of equal factor keep their order; more than four wrap to further rows, of four or three.
 
     Raises:
         UserError: a samples file is missing, damaged or something else.
     """
     ordered = sorted(panels, key=lambda panel: panel.factor)
     grids = [tile_images(load_images(panel.samples)[: rows * columns], rows, columns) for panel in ordered]
-    across = min(len(ordered), PANELS_PER_ROW)
-    down = math.ceil(len(ordered) / PANELS_PER_ROW)
+    across = len(ordered) if len(ordered) <= 4 else min(PANELS_PER_ROW, key=lambda places: -len(ordered) % places)
+    down = math.ceil(len(ordered) / across)
     # Panels are laid out in pixels, so that every image pixel becomes a whole number of pixels of the PNG.
     scale = math.ceil(PANEL_WIDTH / grids[0].shape[1])
     width, height = scale * grids[0].shape[1], scale * grids[0].shape[0]

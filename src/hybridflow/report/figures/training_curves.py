@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -26,52 +27,74 @@ PANELS = (
 """Label of the axis, and columns of the history."""
 
 
-def draw_training_curves(outputs: Iterable[str | Path], histories: Sequence[tuple[str, str | Path]]) -> None:
-    """Draws the panels of :data:`PANELS`.
+class TrainingCurve(NamedTuple):
+    """A model's variant, its ``training.jsonl``, and whether it started from another variant's weights."""
 
-    A panel that no history has data for is left out. Long curves are drawn as a running median over faint raw values.
+    variant: str
+    history: str | Path
+    further: bool = False
 
-    Args:
-        histories: (label, ``training.jsonl``) of every model.
+
+def draw_training_curves(outputs: Iterable[str | Path], models: Sequence[TrainingCurve]) -> None:
+    """Draws the panels of :data:`PANELS`, those of models that started from others' weights in a row of their own.
+
+    A variant has one colour, whatever its seeds. A panel that no history has data for is left out. Long curves are
+    drawn as a running median over faint raw values.
 
     Raises:
         UserError: a history cannot be read.
     """
-    curves = [(label, read_history(path)) for label, path in histories]
+    variants = list(dict.fromkeys(model.variant for model in models))
+    looks = dict(zip(variants, zip(series_colors(len(variants)), _dashes(len(variants)), strict=True), strict=True))
+    curves = [(model, read_history(model.history)) for model in models]
     panels = [(title, names) for title, names in PANELS if any(_has(curve, names[0]) for _, curve in curves)]
-    colors = series_colors(len(curves))
-    few = all(len(curve) < 8 for _, curve in curves)
+    rows = [row for row in ([c for c in curves if c[0].further == further] for further in (False, True)) if row]
     with figure_style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(max(4.2, 3.6 * len(panels)), 3.4), squeeze=False, layout="constrained"
-        )
-        for ax, (title, names) in zip(axes.flat, panels, strict=True):
-            for i, ((_, curve), color) in enumerate(zip(curves, colors, strict=True)):
-                for j, name in enumerate(names):
-                    if _has(curve, name):
-                        style = DASHES[j] if len(names) > 1 else DASHES[i // 10 % len(DASHES)]
-                        _draw_curve(ax, curve.images, curve[name], color, style, MARKERS[j])
-            ax.set_xlabel("images seen")
-            ax.set_ylabel(title)
-            ax.xaxis.set_major_locator(MaxNLocator(4))
-            ax.xaxis.set_major_formatter(FuncFormatter(_short_number))
-            if names == ("bpd",):
-                _limit_bpd(ax, [curve for _, curve in curves if _has(curve, "bpd")])
-            elif len(names) == 2:
-                ax.set_ylim(-0.03, 1.03)
-                kinds = zip(("real", "fake"), DASHES, MARKERS if few else ("", ""), strict=False)
-                shown = [Line2D([], [], color="0.3", ls=dash, marker=mark, label=kind) for kind, dash, mark in kinds]
-                ax.legend(handles=shown, loc="best", framealpha=0.9)
-            else:
-                ax.set_ylim(bottom=0)
-        handles = [
-            Line2D([], [], color=color, lw=2, ls=DASHES[i // 10 % len(DASHES)], label=label)
-            for i, ((label, _), color) in enumerate(zip(curves, colors, strict=True))
-        ]
-        longest = max(len(label) for label, _ in curves)
+        size = (max(4.2, 3.6 * len(panels)), 0.6 + 2.8 * len(rows))
+        figure, axes = plt.subplots(len(rows), len(panels), figsize=size, squeeze=False, layout="constrained")
+        for row, across in zip(rows, axes, strict=True):
+            for ax, (title, names) in zip(across, panels, strict=True):
+                shown = [(looks[model.variant], curve) for model, curve in row if _has(curve, names[0])]
+                if shown:
+                    _draw_panel(ax, title, names, shown)
+                else:
+                    ax.set_visible(False)
+        handles = [Line2D([], [], color=color, lw=2, ls=dash, label=name) for name, (color, dash) in looks.items()]
+        longest = max(len(name) for name in variants)
         fitting = max(1, int(3.6 * len(panels) * 72 / (5 * longest + 45)))  # by the width of 8-point letters
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(curves), fitting), frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(variants), fitting), frameon=False)
         save_figure(figure, outputs)
+
+
+def _draw_panel(
+    ax: Axes, title: str, names: tuple[str, ...], curves: Sequence[tuple[tuple[object, str], pd.DataFrame]]
+) -> None:
+    for (color, dash), curve in curves:
+        for j, name in enumerate(names):
+            if _has(curve, name):
+                style = DASHES[j] if len(names) > 1 else dash
+                _draw_curve(ax, curve.images, curve[name], color, style, MARKERS[j])
+    ax.set_xlabel("images seen")
+    ax.set_ylabel(title)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(FuncFormatter(_short_number))
+    if names == ("bpd",):
+        _limit_bpd(ax, [curve for _, curve in curves])
+    elif names == ("distance",):
+        ax.margins(y=0.08)
+    elif len(names) == 2:
+        ax.set_ylim(-0.03, 1.03)
+        few = all(len(curve) < 8 for _, curve in curves)
+        kinds = zip(("real", "fake"), DASHES, MARKERS if few else ("", ""), strict=False)
+        shown = [Line2D([], [], color="0.3", ls=dash, marker=mark, label=kind) for kind, dash, mark in kinds]
+        ax.legend(handles=shown, loc="best", framealpha=0.9)
+    else:
+        ax.set_ylim(bottom=0)
+
+
+def _dashes(count: int) -> list[str]:
+    """What tells series apart when colours repeat, after ten."""
+    return [DASHES[i // 10 % len(DASHES)] for i in range(count)]
 
 
 def _has(curve: pd.DataFrame, name: str) -> bool:
