@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 import torch
+from benchmark_scripts import load_script
 from checkout import ROOT
 from trainings import TINY
 
 from hybridflow.config.loading import parse_settings
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where its dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow
@@ -38,7 +29,7 @@ def test_a_row_of_the_benchmark(row):
 
 
 def test_a_row_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch, capsys):
-    run = load("run")
+    run = load_script("run")
     good = {"images_per_second": 2.0, "gflop_per_image": 1.0, "gflop_per_second": 2.0, "matrix_gflop_per_second": 4.0}
     good |= {"fraction_of_matrix_rate": 0.5, "saved_mb_per_image": None, "peak_mb": 7.0, "operations": 9, "batch": 3}
 
@@ -58,7 +49,7 @@ def test_a_row_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch, c
 
 
 def test_without_a_gpu_the_benchmark_says_so(monkeypatch, capsys):
-    run = load("run")
+    run = load_script("run")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(sys, "argv", ["run.py", "--gpu"])
     assert run.main() == 3
@@ -67,14 +58,14 @@ def test_without_a_gpu_the_benchmark_says_so(monkeypatch, capsys):
 
 def test_counts_are_of_what_computes():
     x = torch.randn(8, 8)
-    found = load("count").counts(lambda: (x @ x).t().contiguous().view(64).relu_(), images=4)
+    found = load_script("count").counts(lambda: (x @ x).t().contiguous().view(64).relu_(), images=4)
     assert found.flop_per_image == 2 * 8**3 / 4
     assert found.launches == 3  # product, copy, relu; no view, no allocation
 
 
 def test_a_plan_adds_up():
     settings = parse_settings(TINY)
-    table = load("count").table(settings, ["baseline", "hybrid"], tflops=1e-3, microseconds=100)
+    table = load_script("count").table(settings, ["baseline", "hybrid"], tflops=1e-3, microseconds=100)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[4:]]
     assert [row[0] for row in rows] == ["baseline", "hybrid", "sampling, 2 models", "bound, 2 models", "sum"]
     steps, gflop, launches, minutes = (float(rows[0][i].replace(",", "")) for i in (3, 4, 6, 7))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
 from types import ModuleType
 
 import pytest
 import torch
 import trainings
-from checkout import ROOT
+from benchmark_scripts import load_script
 
 from hybridflow.training.processes import Work
 
@@ -19,11 +17,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def kit() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_check", ROOT / "benchmarks" / "gpu_check.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["gpu_check"] = module  # where its dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("gpu_check")
 
 
 def test_without_a_gpu_it_says_so(kit, monkeypatch, capsys):
