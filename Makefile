@@ -1,11 +1,14 @@
-# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-cluster | test-remotes | gpu-check | lint | publish
-# PYTHON=python3.12 chooses an interpreter
+# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-pythons | test-cluster | test-remotes | gpu-check |
+#   lint | publish
+# PYTHON=python3.12 chooses an interpreter, VENV=.venv-3.12 another environment
 PYTHON ?= python3
+VENV ?= .venv
+PYTHONS ?= python3.11 python3.12 python3.13
 CORES ?= all
 SEEDS ?= 0
 CONFIG ?=
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -14,7 +17,7 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: setup pull demo smoke train-cpu test test-slow test-cluster test-remotes gpu-check lint publish
+.PHONY: setup pull demo smoke train-cpu test test-slow test-pythons test-cluster test-remotes gpu-check lint publish
 
 setup: $(INSTALLED)
 
@@ -23,8 +26,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one with make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "error: $(PYTHON) cannot make virtual environments; install it, e.g. apt install python3-venv" >&2; exit 1; }
-	@echo "installing the pinned packages into .venv (about 6 GB; minutes)"
-	@$(PYTHON) -m venv .venv
+	@echo "installing the pinned packages into $(VENV) (about 6 GB; minutes)"
+	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
@@ -59,6 +62,11 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(PYTEST) -m slow
 
+# The tests of every supported Python that is installed here, each in an environment of its own.
+test-pythons:
+	@for python in $(PYTHONS); do \
+	  echo "== $$python"; $(MAKE) PYTHON=$$python VENV=.venv-$$python test || exit 1; done
+
 # Needs root, to install (Debian) and start a Slurm on the loopback; without, the tests are skipped and say why.
 test-cluster: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[slurm]"
@@ -70,7 +78,7 @@ test-remotes: $(INSTALLED)
 	  --editable ".[dev,remotes,servers]"
 	$(PYTEST) -m remotes tests/remotes
 
-# On a machine with an NVIDIA GPU, which needs no network: .venv if it is there, else PYTHON and its packages.
+# On a machine with an NVIDIA GPU, which needs no network: $(VENV) if it is there, else PYTHON and its packages.
 gpu-check:
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
 
