@@ -17,7 +17,7 @@ from hybridflow.io.records import read_record
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "config" / "README.md", *DOCS]
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "config/README.md")), *DOCS]
 
 
 def blocks(language: str, *pages: Path) -> list[str]:
