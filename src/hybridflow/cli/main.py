@@ -6,10 +6,15 @@ import argparse
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hybridflow.io.files import write_error
 from hybridflow.jobs import out_of_memory
 from hybridflow.runtime.errors import UserError
+
+if TYPE_CHECKING:  # torch is slow to import
+    from hybridflow.config.experiment import Settings
+    from hybridflow.report.results import Results
 
 MOST_IMAGES = 10_000
 """Images in one PNG; a set of samples for measuring is the workflow's."""
@@ -51,7 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     pull = commands.add_parser("pull", help="bring what is published of a configuration's results from DVC's remotes")
     pull.set_defaults(run=_pull)
 
-    for command in (status, publish, pull):
+    cards = commands.add_parser("cards", help="write a model card for every published variant of a configuration")
+    cards.set_defaults(run=_cards)
+
+    for command in (status, publish, pull, cards):
         command.add_argument(
             "--configfile", nargs="+", type=Path, default=[], help="files over config.yaml, as given to snakemake"
         )
@@ -90,14 +98,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _entries(options: argparse.Namespace) -> tuple[str, list]:
-    """The configured experiment, and the entries of the store that it needs."""
+def _settings(options: argparse.Namespace) -> tuple[Settings, str]:
+    """The configured experiment, and the content hash of its dataset."""
     from hybridflow.config.loading import load_settings
     from hybridflow.data.fingerprint import content_hash
-    from hybridflow.store.entries import expected_entries
 
     settings = load_settings("config.yaml", *options.configfile)
-    dataset_hash = content_hash(settings.dataset, Path("resources/folder-fingerprint.json"))
+    return settings, content_hash(settings.dataset, Path("resources/folder-fingerprint.json"))
+
+
+def _entries(options: argparse.Namespace) -> tuple[str, list]:
+    """The configured experiment, and the entries of the store that it needs."""
+    from hybridflow.store.entries import expected_entries
+
+    settings, dataset_hash = _settings(options)
     return settings.experiment, list(expected_entries(settings, dataset_hash))
 
 
@@ -126,6 +140,21 @@ def _pull(options: argparse.Namespace) -> int:
     from hybridflow.cli.publish import pull
 
     pull(_entries(options)[1])
+    return 0
+
+
+def _results(options: argparse.Namespace) -> tuple[Results, str]:
+    """The results of the configured experiment, and the content hash of its dataset."""
+    from hybridflow.report.results import read_results
+
+    settings, dataset_hash = _settings(options)
+    return read_results(Path("results", settings.experiment), settings, dataset_hash), dataset_hash
+
+
+def _cards(options: argparse.Namespace) -> int:
+    from hybridflow.report.cards import write_cards
+
+    print(*write_cards(*_results(options), options.configfile), sep="\n")
     return 0
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 from jinja2 import Environment
 from markdown import markdown
 
-from hybridflow import __version__
 from hybridflow.evaluation.sampling import image_grid
 from hybridflow.io.arrays import read_array
 from hybridflow.io.files import write_text
@@ -24,14 +23,9 @@ from hybridflow.report.tables.columns import Column, table_columns
 from hybridflow.report.tables.costs import describe_machine
 from hybridflow.report.tables.notes import describe_row, describe_table
 from hybridflow.report.tables.render import MISSING
+from hybridflow.report.works import WORKS
 
 GRID = 64  # samples of a variant in the page
-WORKS = (
-    f"hybridflow {__version__}: a pipeline for adversarially regularised normalizing flows (CITATION.cff).",
-    "Grcić, Grubišić, Šegvić: Densely connected normalizing flows. NeurIPS 2021, arXiv 2106.04627.",
-    "The master's thesis whose Table 1 this reproduces (FER Zagreb, 2022).",
-    "Krizhevsky: Learning multiple layers of features from tiny images. 2009 (CIFAR-10).",
-)
 
 
 def write_page(
