@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def test_it_holds_what_is_needed_to_judge_a_run(experiment: Experiment, tmp_path
     assert read_record(tmp_path / "provenance.json") == record
     assert record["experiment"] == "micro"
     assert record["revision"] == code_revision()
+    assert datetime.fromisoformat(record["written"]).tzinfo is UTC
     assert record["measured_by"] == {
         "baseline/seed0": {"samples": "a" * 40, "fidelity": "a" * 40, "likelihood": "a" * 40},
         "control/seed0": {"samples": None, "fidelity": "b" * 40, "likelihood": "a" * 40},

@@ -59,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     cards = commands.add_parser("cards", help="write a model card for every published variant of a configuration")
     cards.set_defaults(run=_cards)
 
-    for command in (status, publish, pull, cards):
+    crate = commands.add_parser("crate", help="pack a finished experiment as a Workflow Run RO-Crate")
+    crate.add_argument("--output", type=Path, metavar="FOLDER_OR_ZIP", help="(default: results/<experiment>.crate.zip)")
+    crate.set_defaults(run=_crate)
+
+    for command in (status, publish, pull, cards, crate):
         command.add_argument(
             "--configfile", nargs="+", type=Path, default=[], help="files over config.yaml, as given to snakemake"
         )
@@ -155,6 +159,16 @@ def _cards(options: argparse.Namespace) -> int:
     from hybridflow.report.cards import write_cards
 
     print(*write_cards(*_results(options), options.configfile), sep="\n")
+    return 0
+
+
+def _crate(options: argparse.Namespace) -> int:
+    from hybridflow.report.crate import write_crate
+
+    results, dataset_hash = _results(options)
+    output = options.output or Path("results", f"{results.settings.experiment}.crate.zip")
+    write_crate(output, results, dataset_hash, options.configfile)
+    print(output)
     return 0
 
 

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def collect_provenance(results: Results, config: Mapping[str, Any], benchmarks: 
             "software": describe_software(),
             "hardware": describe_hardware(),
             "revision": code_revision(),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "seeds": {
                 "training": list(settings.seeds),
                 "sampling": settings.sampling.seed,
