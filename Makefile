@@ -1,5 +1,5 @@
-# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-pythons | test-cluster | test-remotes | gpu-check |
-#   lint | publish
+# make setup | pull | demo | smoke | train-cpu | test | test-slow | test-pythons | test-cluster | test-remotes | test-image |
+#   gpu-check | lint | image | publish
 # PYTHON=python3.12 chooses an interpreter, VENV=.venv-3.12 another environment
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,6 +7,7 @@ PYTHONS ?= python3.11 python3.12 python3.13
 CORES ?= all
 SEEDS ?= 0
 CONFIG ?=
+ENGINE ?= $(firstword $(foreach name,podman docker,$(shell command -v $(name))))
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
@@ -17,7 +18,8 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: setup pull demo smoke train-cpu test test-slow test-pythons test-cluster test-remotes gpu-check lint publish
+.PHONY: setup pull demo smoke train-cpu test test-slow test-pythons test-cluster test-remotes test-image gpu-check lint \
+  image publish
 
 setup: $(INSTALLED)
 
@@ -57,7 +59,7 @@ train-cpu: $(INSTALLED)
 	@$(BIN)/hybridflow compare results/cpu results/cpu-retrained
 
 test: $(INSTALLED)
-	$(PYTEST) -m "not slow and not cluster and not remotes"
+	$(PYTEST) -m "not slow and not cluster and not remotes and not image"
 
 test-slow: $(INSTALLED)
 	$(PYTEST) -m slow
@@ -78,6 +80,10 @@ test-remotes: $(INSTALLED)
 	  --editable ".[dev,remotes,servers]"
 	$(PYTEST) -m remotes tests/remotes
 
+# Runs the image that `make image` builds: a training in it is stopped and goes on. Skipped where there is no image.
+test-image: $(INSTALLED)
+	ENGINE=$(ENGINE) $(BIN)/python -m pytest -q -m image tests/image
+
 # On a machine with an NVIDIA GPU, which needs no network: $(VENV) if it is there, else PYTHON and its packages.
 gpu-check:
 	@$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
@@ -88,6 +94,12 @@ lint: $(INSTALLED)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakemake --lint
+
+# With podman, docker or ENGINE; BUILD holds further options of its build command, like --build-arg BASE=...
+image:
+	@test -n "$(ENGINE)" || { echo "error: there is neither podman nor docker here; install one of them" >&2; exit 1; }
+	$(ENGINE) build --file Containerfile --tag hybridflow $(BUILD) \
+	  --build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)" .
 
 # make publish CONFIG=presets/smoke.yaml adds that configuration's new results to DVC and pushes them.
 publish: $(INSTALLED)
