@@ -111,14 +111,14 @@ def _describe(
     licence = _entity(crate, spdx, "CreativeWork", name=citation["license"], url=spdx)
 
     software = provenance["software"]
-    used = {"https://www.python.org/": ("python", software["python"])} | {
-        f"https://pypi.org/project/{name}/{version}/": (name, version)
+    used = {"pkg:generic/python": software["python"]} | {  # package URLs, ECMA-427
+        f"pkg:pypi/{name}": version
         for name, version in software["packages"].items()
         if name != PACKAGE  # is in the crate
     }
     requirements = [
-        _entity(crate, address, "SoftwareApplication", name=name, url=address, softwareVersion=version)
-        for address, (name, version) in used.items()
+        _entity(crate, f"{package}@{version}", "SoftwareApplication", name=Path(package).name, softwareVersion=version)
+        for package, version in used.items()
     ]
     workflow = crate.add_workflow(
         "Snakefile",
