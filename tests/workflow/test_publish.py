@@ -46,7 +46,7 @@ def test_every_published_variant_gets_a_card(published, tmp_path):
     project = published.copy(tmp_path / "project")
     cards = project.hybridflow("cards").splitlines()
     assert cards == ["results/micro/cards/baseline.md", "results/micro/cards/dcgan-0.5.md"]
-    assert f"'{stored(published).relative_to(published.path)}'" in project.read(cards[0])
+    assert f'"{stored(published).relative_to(published.path)}"' in project.read(cards[0])
     (project.path / "results/micro/baseline/seed0/fidelity.json").unlink()
     sentence = project.hybridflow("cards", check=False)
     assert sentence == "error: results/micro/baseline/seed0/fidelity.json is missing; run the workflow again.\n"

@@ -6,6 +6,7 @@ the records, so that a card can be made again from a clone without weights.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -127,10 +128,7 @@ def _weights_section(results: Results, entries: Sequence[Entry], configfiles: Se
     weights = [entry.file(".safetensors") for entry in entries]
     files = "".join(f" {shlex.quote(str(path))}" for path in configfiles)
     extensions = results.settings.extensions
-    registered = [
-        "from hybridflow.config.loading import load_extensions",
-        f"load_extensions({tuple(extensions)!r})  # they register what the model is built of",
-    ]
+    listed = "".join(f"{json.dumps(path)}, " for path in extensions)
     return [
         "## How to get and load the weights",
         "",
@@ -142,11 +140,13 @@ def _weights_section(results: Results, entries: Sequence[Entry], configfiles: Se
         "```",
         "",
         "```python",
-        *(registered if extensions else []),
         "from pathlib import Path",
+        *(["from hybridflow.config.loading import load_extensions"] if extensions else []),
         "from hybridflow.evaluation.sampling import sample_images",
         "from hybridflow.models.checkpoint import load_generator",
-        f"generator, metadata = load_generator(Path({weights[0].as_posix()!r}))",
+        "",
+        *([f"load_extensions(({listed}))  # they register what the model is built of"] if extensions else []),
+        f"generator, metadata = load_generator(Path({json.dumps(weights[0].as_posix())}))",
         'images = sample_images(generator, range(16), seed=0, temperature=1.0, device="cpu")  # uint8, (16, 3, 32, 32)',
         "```",
     ]
