@@ -128,7 +128,6 @@ def _weights_section(results: Results, entries: Sequence[Entry], configfiles: Se
     weights = [entry.file(".safetensors") for entry in entries]
     files = "".join(f" {shlex.quote(str(path))}" for path in configfiles)
     extensions = results.settings.extensions
-    listed = "".join(f"{json.dumps(path)}, " for path in extensions)
     return [
         "## How to get and load the weights",
         "",
@@ -145,7 +144,11 @@ def _weights_section(results: Results, entries: Sequence[Entry], configfiles: Se
         "from hybridflow.evaluation.sampling import sample_images",
         "from hybridflow.models.checkpoint import load_generator",
         "",
-        *([f"load_extensions(({listed}))  # they register what the model is built of"] if extensions else []),
+        *(
+            [f"load_extensions({json.dumps(list(extensions))})  # they register what the model is built of"]
+            if extensions
+            else []
+        ),
         f"generator, metadata = load_generator(Path({json.dumps(weights[0].as_posix())}))",
         'images = sample_images(generator, range(16), seed=0, temperature=1.0, device="cpu")  # uint8, (16, 3, 32, 32)',
         "```",
