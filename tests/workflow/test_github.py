@@ -17,7 +17,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 def test_they_run_targets_of_the_makefile() -> None:
     steps = [step for workflow in WORKFLOWS for job in workflow["jobs"].values() for step in job["steps"]]
     named = {name for step in steps for name in re.findall(r"^make ([\w-]+)", step.get("run", ""), re.MULTILINE)}
-    assert {"lint", "test", "test-slow", "test-remotes", "test-cluster", "demo"} <= named
+    assert {"lint", "test", "test-slow", "test-remotes", "test-cluster", "demo", "image", "test-image"} <= named
     assert named <= set(re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE))
 
 

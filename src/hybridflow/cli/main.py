@@ -158,7 +158,12 @@ def _results(options: argparse.Namespace) -> tuple[Results, str]:
 def _cards(options: argparse.Namespace) -> int:
     from hybridflow.report.cards import write_cards
 
-    print(*write_cards(*_results(options), options.configfile), sep="\n")
+    results, dataset_hash = _results(options)
+    written = write_cards(results, dataset_hash, options.configfile)
+    print(*written, sep="\n")
+    left = set(results.settings.variants) - {path.name.removesuffix(".md") for path in written}
+    if left:
+        print(f"no card, because not every seed is published: {', '.join(sorted(left))}", file=sys.stderr)
     return 0
 
 

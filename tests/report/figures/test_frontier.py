@@ -75,6 +75,22 @@ def test_what_others_report_is_a_cross_joined_to_its_variant(tmp_path: Path, dra
     assert not [line for line in fd_cifar.get_lines() if line.get_marker() == "x"], "nobody reports it"
 
 
+def test_one_price_that_dwarfs_the_others_does_not_hide_them(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw(tmp_path, frontier())  # of 0, 0.4 and 3.8 bits/dim
+    draw(tmp_path, frontier(bpd=[3.0, 3.02, 6.8] * 2))
+    plain, stretched = (figure.axes[0] for figure in drawn)
+    assert plain.get_xscale() == "linear"
+    assert "stretched" not in plain.get_xlabel()
+    assert "stretched" in stretched.get_xlabel()
+    low, half, one = stretched.transData.transform([(x, 45.0) for x in (3.0, 3.02, 6.8)])[:, 0]
+    left, right = stretched.bbox.intervalx
+    assert left < low < half < one < right
+    assert (half - low) / (one - low) > 0.1, "in proportion, it would be 0.005"
+    ticks = stretched.get_xticks()
+    assert len(ticks) >= 4
+    assert all(np.diff(ticks) > 0)
+
+
 def test_nothing_to_draw_is_said(tmp_path: Path, drawn: list[Figure]) -> None:
     draw(tmp_path, frontier().head(0))
     assert "No variant has both" in drawn[0].axes[0].texts[0].get_text()
