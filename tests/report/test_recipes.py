@@ -57,3 +57,19 @@ def test_settings_with_one_last_part_are_named_in_full() -> None:
     }
     name = "dcgan, adversarial.discriminator_optimizer.lr 0.002, training.optimizer.lr 0.0002"
     assert recipes(parsed(a={}, **rates))["w2"] == name
+
+
+def test_too_many_settings_to_read_are_what_the_names_say() -> None:
+    def three(weight: float, number: int) -> dict[str, Any]:
+        return hybrid(
+            weight, training={"batch_size": 8 * number, "warmup_steps": number, "ema_decay": 0.9 + 0.01 * number}
+        )
+
+    variants = {f"{name}-{weight}": three(weight, n) for n, name in ((1, "slow"), (2, "fast")) for weight in (0.5, 1)}
+    found = recipes(parsed(a={}, **variants))
+    assert found == {
+        "a": "likelihood alone",
+        **{"slow-0.5": "dcgan, slow", "slow-1": "dcgan, slow", "fast-0.5": "dcgan, fast", "fast-1": "dcgan, fast"},
+    }
+    same = {f"v{weight}x{n}": three(weight, n) for n in (1, 2) for weight in (0.5, 1)}
+    assert "batch_size 8" in recipes(parsed(a={}, **same))["v0.5x1"], "names that do not tell them apart"

@@ -10,12 +10,14 @@ from hybridflow.config.experiment import Variant
 from hybridflow.report.results import differences
 
 LIKELIHOOD = "likelihood alone"
+TOLD = 2  # settings that a name can tell
 
 
 def recipes(variants: Mapping[str, Variant]) -> dict[str, str]:
     """The name of every variant's recipe: its discriminator, and its loss and family where the variants differ in it.
 
-    A weight that is there twice in a recipe splits it by the other settings, whose differences join the name.
+    A weight that is there twice in a recipe splits it by the other settings, whose differences join the name; where
+    these are too many to read, the variant's name without its weight.
     """
     losses = {variant.adversarial.loss for variant in variants.values() if variant.discriminator}
     families = {variant.generator.family for variant in variants.values()}
@@ -39,10 +41,21 @@ def _split(group: str, members: list[Variant]) -> dict[str, str]:
     told = {name: name.rpartition(".")[2] for name in dotted}
     if len(set(told.values())) < len(told):  # two settings with one last part
         told = {name: name for name in dotted}
-    return {
+    labels = {
         variant.name: ", ".join([group, *(f"{told[name]} {_shown(_value(own, name))}" for name in dotted)])
         for variant, own in zip(members, settings, strict=True)
     }
+    if len(dotted) <= TOLD:
+        return labels
+    stems = {
+        variant.name: variant.name.removesuffix(f"{variant.adversarial_weight:g}").rstrip("-_") for variant in members
+    }
+    told_apart = (
+        len({*labels.values()}) == len({*stems.values()}) == len({(labels[name], stems[name]) for name in labels})
+    )
+    if not told_apart or not all(stems.values()):
+        return labels
+    return {name: f"{group}, {stem}" for name, stem in stems.items()}
 
 
 def _value(settings: Any, dotted: str) -> Any:

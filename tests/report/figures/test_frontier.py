@@ -91,6 +91,15 @@ def test_one_price_that_dwarfs_the_others_does_not_hide_them(tmp_path: Path, dra
     assert all(np.diff(ticks) > 0)
 
 
+def test_long_names_of_recipes_stay_on_the_page(tmp_path: Path, drawn: list[Figure]) -> None:
+    table = frontier()
+    table["recipe"] += table.weight.map(lambda weight: f", adversarial.discriminator_optimizer.lr {weight / 3}" * 2)
+    draw(tmp_path, table)
+    box = drawn[0].legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= drawn[0].bbox.x1
+
+
 def test_nothing_to_draw_is_said(tmp_path: Path, drawn: list[Figure]) -> None:
     draw(tmp_path, frontier().head(0))
     assert "No variant has both" in drawn[0].axes[0].texts[0].get_text()

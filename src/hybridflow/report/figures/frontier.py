@@ -57,7 +57,8 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
             if reported:
                 handles.append(Line2D([], [], color="0.3", label="reported by others", **REFERENCE))
             title = f"mean ± sd over {table.seeds.max()} training seeds" if table.seeds.max() > 1 else None
-            columns = max(1, int(width * 2.2))
+            longest = max(len(handle.get_label()) for handle in handles)
+            columns = max(1, min(int(width * 2.2), int(4.6 * width / (0.6 + 0.07 * longest))))
             figure.legend(handles=handles, title=title, loc="outside lower center", ncols=columns, frameon=False)
         else:
             axes[0, 0].set_axis_off()
