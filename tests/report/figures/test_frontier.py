@@ -100,6 +100,13 @@ def test_long_names_of_recipes_stay_on_the_page(tmp_path: Path, drawn: list[Figu
     assert box.x1 <= drawn[0].bbox.x1
 
 
+def test_no_two_recipes_look_alike(tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = pd.concat([frontier(recipe=f"recipe {number}") for number in range(20)])
+    draw(tmp_path, rows)
+    looks = [(line.get_color(), line.get_marker()) for line in drawn[0].legends[0].get_lines()][:20]
+    assert len({str(look) for look in looks}) == 20
+
+
 def test_nothing_to_draw_is_said(tmp_path: Path, drawn: list[Figure]) -> None:
     draw(tmp_path, frontier().head(0))
     assert "No variant has both" in drawn[0].axes[0].texts[0].get_text()

@@ -18,7 +18,7 @@ from hybridflow.config.metrics import METRICS
 from hybridflow.report.figures.style import figure_style, save_figure, series_colors
 from hybridflow.report.recipes import LIKELIHOOD
 
-MARKERS = "osD^v<>pPX"
+MARKERS = "osD^v<>pP"  # one fewer than colours, so that none comes back with its colour
 REFERENCE = {"marker": "x", "ms": 8, "mew": 1.8, "markevery": [0], "ls": ":", "lw": 1.2}
 STRETCH = 10  # the largest price over the median one, in bits/dim, from which the axis is stretched
 FRONT = {"color": "0.85", "solid_capstyle": "round", "solid_joinstyle": "round"}  # a band behind the lines
