@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -17,10 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from hybridflow.config.metrics import METRICS
 from hybridflow.report.figures.style import figure_style, save_figure, series_colors
 from hybridflow.report.recipes import LIKELIHOOD
+from hybridflow.report.stretch import stretch
 
 MARKERS = "osD^v<>pP"  # one fewer than colours, so that none comes back with its colour
 REFERENCE = {"marker": "x", "ms": 8, "mew": 1.8, "markevery": [0], "ls": ":", "lw": 1.2}
-STRETCH = 10  # the largest price over the median one, in bits/dim, from which the axis is stretched
 FRONT = {"color": "0.85", "solid_capstyle": "round", "solid_joinstyle": "round"}  # a band behind the lines
 
 
@@ -87,23 +86,12 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]
     ax.margins(0.14)
     ax.set(xlabel="BPD ↓ (bits/dim)", ylabel=f"{METRICS[metric].heading} ↓")
     ax.xaxis.set_major_locator(MaxNLocator(6))
-    _stretch(ax, rows.bpd)
-
-
-def _stretch(ax: Axes, bpd: pd.Series) -> None:
-    """Makes an axis linear near the lowest bits/dim and logarithmic beyond, where one price dwarfs the others."""
-    low = float(bpd.min())
-    width = float(bpd.median()) - low
-    if not 0 < STRETCH * width < float(bpd.max()) - low:
-        return
-    ax.set_xscale("function", functions=(lambda x: np.arcsinh((x - low) / width), lambda y: low + width * np.sinh(y)))
-    ax.margins(0.14)  # of the scale that there is now
-    left, right = ax.get_xlim()
-    places = np.arcsinh((np.array([left, low, right]) - low) / width)
-    ticks = low + width * np.sinh(np.linspace(*places[[0, 2]], 8)[1:-1])
-    ax.set_xticks(np.unique(ticks.round(2)))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_xlabel("BPD ↓ (bits/dim; stretched near the lowest)")
+    if scale := stretch(rows.bpd.tolist()):
+        ax.set_xscale("function", functions=(scale.forward, scale.inverse))
+        ax.margins(0.14)  # of the scale that there is now
+        ax.set_xticks(scale.ticks(*ax.get_xlim()))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_xlabel("BPD ↓ (bits/dim; stretched near the lowest)")
 
 
 def _draw_references(ax: Axes, table: pd.DataFrame, metric: str, colors: dict[str, Any]) -> bool:

@@ -13,25 +13,34 @@ from matplotlib.ticker import MaxNLocator
 from hybridflow.config.experiment import ReferenceSettings
 from hybridflow.config.metrics import METRICS
 from hybridflow.report.figures.style import series_colors
+from hybridflow.report.stretch import Stretch, stretch
 from hybridflow.report.tables.frontier import LIKELIHOOD
 
 LEFT, RIGHT, TOP, BOTTOM = 50, 390, 10, 255  # of the plot in the panel's 400 x 300 units
 
 
 class _Axis:
-    """Maps values to a stretch of the panel, with ticks at round numbers."""
+    """Maps values to a part of the panel, with ticks at round numbers or at those of a scale."""
 
-    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
-        low, high = min(values), max(values)
+    def __init__(self, values: Sequence[float], start: float, end: float, scale: Stretch | None = None) -> None:
+        self.scale = scale
+        low, high = self._place(min(values)), self._place(max(values))
         pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
         self.low, self.high, self.start, self.end = low - pad, high + pad, start, end
-        ticks = MaxNLocator(5).tick_values(self.low, self.high)
+        if scale is None:
+            ticks = np.round(MaxNLocator(5).tick_values(self.low, self.high), 10)
+        else:
+            ticks = scale.ticks(*scale.inverse([self.low, self.high]))
         self.ticks = [
-            {"at": self.at(tick), "label": f"{tick:g}"} for tick in np.round(ticks, 10) if self.low <= tick <= self.high
+            {"at": self.at(tick), "label": f"{tick:g}"} for tick in ticks if self.low <= self._place(tick) <= self.high
         ]
 
+    def _place(self, value: float) -> float:
+        return value if self.scale is None else float(self.scale.forward(value))
+
     def at(self, value: float) -> float:
-        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+        share = (self._place(value) - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
 
 
 def recipe_colors(frontier: pd.DataFrame) -> dict[str, str]:
@@ -61,7 +70,8 @@ def _panel(
     found = ((row, references.get(row.variant)) for row in rows.itertuples())
     reported = [(row, one.bpd, getattr(one, metric, None)) for row, one in found if one]
     reported = [(row, bpd, value) for row, bpd, value in reported if bpd is not None and value is not None]
-    x = _Axis([*rows.bpd, *(bpd for _, bpd, _ in reported)], LEFT, RIGHT)
+    scale = stretch(rows.bpd.tolist())
+    x = _Axis([*rows.bpd, *(bpd for _, bpd, _ in reported)], LEFT, RIGHT, scale)
     y = _Axis([*rows.value, *(value for _, _, value in reported)], BOTTOM, TOP)
     heading, digits = METRICS[metric].heading, METRICS[metric].digits
     plain = rows[rows.recipe.str.startswith(LIKELIHOOD)]
@@ -94,4 +104,11 @@ def _panel(
         for row, bpd, value in reported
     ]
     ticks = {"x_ticks": x.ticks, "y_ticks": y.ticks}
-    return {"heading": heading, **ticks, "lines": lines, "points": points, "crosses": crosses}
+    return {
+        "heading": heading,
+        "stretched": scale is not None,
+        **ticks,
+        "lines": lines,
+        "points": points,
+        "crosses": crosses,
+    }
