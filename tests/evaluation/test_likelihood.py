@@ -260,6 +260,19 @@ def test_low_temperature_varies_less(flow):
     assert spread[2] < 0.5
 
 
+def test_samples_that_overflow_are_refused(flow, monkeypatch):
+    decode = flow.decode
+
+    def overflowing(latents):
+        y = decode(latents)
+        y[1, 0, 0, 0], y[3] = torch.inf, torch.nan
+        return y
+
+    monkeypatch.setattr(flow, "decode", overflowing)
+    with pytest.raises(UserError, match="2 of 6 samples from number 4 on overflow"):
+        sample_images(flow, range(4, 10), 0, 1.0, CPU)
+
+
 def test_interrupted_sampling_continues_to_the_same_file(flow, tmp_path, monkeypatch):
     settings = SamplingSettings(images=10, batch_size=3)
     sample_to_file(flow, settings, tmp_path / "whole.npy", CPU, "key")

@@ -22,10 +22,9 @@ variants:
   denseflow: null
   denseflow-0.5: null
   nice-0.5: null
-  flow-gan-1: null
   realnvp: {generator: {width: 2}}
   vae: {generator: {width: 4}}
-  vae-mean: {generator: {width: 4, sample: mean}}
+  vae-mean: {generator: {family: vae, width: 4, sample: mean}}
   gan: {generator: {width: 4}, training: *few}
   glow: {generator: {steps: 1, width: 4}, training: *few}
   glow-0.5: {generator: {steps: 1, width: 4}, training: *few, adversarial: {warmup_steps: 2}}

@@ -14,6 +14,7 @@ from hybridflow.io.arrays import ResumableArray
 from hybridflow.io.files import atomic_path
 from hybridflow.models.generators.base import Generator
 from hybridflow.models.transforms.dequantization import quantise
+from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import Progress
 from hybridflow.runtime.seeding import derive_seed
 
@@ -39,9 +40,20 @@ def image_latents(flow: Generator, indices: range, seed: int, temperature: float
 
 @torch.no_grad()
 def sample_images(flow: Generator, indices: range, seed: int, temperature: float, device: torch.device) -> np.ndarray:
-    """The images ``indices`` of the flow's sequence of samples: (len(indices), C, H, W) uint8."""
+    """The images ``indices`` of the flow's sequence of samples: (len(indices), C, H, W) uint8.
+
+    Raises:
+        UserError: some are not finite, as of a flow whose inverse has no bound. They would pass for black images.
+    """
     latents = [latent.to(device) for latent in image_latents(flow, indices, seed, temperature)]
-    return quantise(flow.decode(latents)).cpu().numpy()
+    y = flow.decode(latents)
+    broken = int((~torch.isfinite(y)).flatten(1).any(1).sum())
+    if broken:
+        raise UserError(
+            f"{broken} of {len(indices)} samples from number {indices.start} on overflow in the flow's inverse; train "
+            "it longer, lower sampling.temperature, or, of glow, set generator.coupling: additive."
+        )
+    return quantise(y).cpu().numpy()
 
 
 def sample_to_file(
