@@ -49,10 +49,20 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(goal), f"{page.name} points to {target}"
 
 
-def test_the_table_of_the_readme_is_the_one_of_the_results() -> None:
-    table = [line for line in (ROOT / "results/cpu/table1.md").read_text(encoding="utf-8").splitlines() if "|" in line]
+def table(text: str) -> list[str]:
+    """The lines of a text's tables."""
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+@pytest.mark.parametrize(("page", "experiment"), [("README.md", "cpu"), ("docs/systems.md", "systems")])
+def test_the_table_of_a_page_is_the_one_of_the_results(page: str, experiment: str) -> None:
+    written = (ROOT / "results" / experiment / "table1.md").read_text(encoding="utf-8")
+    marked = (ROOT / page).read_text(encoding="utf-8").partition(f"<!-- {experiment}-table -->")[2]
+    assert table(marked.partition(f"<!-- /{experiment}-table -->")[0]) == table(written)
+
+
+def test_the_scale_in_the_readme_is_the_one_of_the_results() -> None:
     shown = README.partition("<!-- cpu-table -->")[2].partition("<!-- /cpu-table -->")[0]
-    assert [line for line in shown.splitlines() if line.startswith("|")] == table
     accuracy = re.search(r"test accuracy ([\d.]+ %)", (ROOT / "results/cpu/table1.md").read_text(encoding="utf-8"))
     assert accuracy[0].removeprefix("test accuracy ") in shown
     calibration = read_record(ROOT / "results/cpu/reference/calibration-cifar_classifier.json")
