@@ -285,6 +285,7 @@ def test_expected_entries():
     moments = ["inception-train", "efficientnet_lite0-train", "cifar_classifier-train", "cifar_classifier-test"]
     measured = ["classifier", *(f"moments-{name}" for name in moments), "features-efficientnet_lite0-train"]
     pictured = ["features-cifar_classifier-train"]  # nearest training images; Inception is too slow for that alone
+    measured += ["calibration-efficientnet_lite0", "calibration-cifar_classifier"]
     assert sorted(names) == sorted([*trained, *measured, *pictured])
     plain = settings(seeds=[0, 4], evaluation={"pictures": False})
     assert {entry.name for entry in expected_entries(plain, "data")} == {*names} - {*pictured}

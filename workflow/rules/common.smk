@@ -36,7 +36,7 @@ RUN = RunFolder(RESULTS, "{variant}", "{seed}")
 EXTRACTORS = SETTINGS.evaluation.needed_extractors
 TEMPERATURES = SETTINGS.further_temperatures
 TEMPERED = RUN.at("{temperature}")
-CALIBRATED = [name for name in EXTRACTORS if SETTINGS.evaluation.extractors[name].calibrated]
+CALIBRATED = SETTINGS.evaluation.calibrated
 
 
 wildcard_constraints:

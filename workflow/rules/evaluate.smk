@@ -114,6 +114,7 @@ rule measure_calibration:
         mem_mb=computing_memory,
     params:
         device=SETTINGS.training.device,
+        dataset=DATASET_HASH,
         version=CALIBRATION_VERSION,
         images=SETTINGS.sampling.images,
         metrics=metric_versions(),

@@ -10,7 +10,6 @@ from hybridflow.jobs import workflow_job
 with workflow_job(snakemake) as settings:
     import numpy as np
 
-    from hybridflow.evaluation.extractors.base import extractor_class
     from hybridflow.evaluation.fidelity import measure_fidelity
     from hybridflow.runtime.revision import code_revision
 
@@ -22,6 +21,8 @@ with workflow_job(snakemake) as settings:
     extractors = settings.evaluation.needed_extractors
     heads = {}
     for name in settings.evaluation.class_extractors:
+        from hybridflow.evaluation.extractors.base import extractor_class  # torch, which other metrics do not need
+
         weights = Path(f"{results}/reference/{name}.weights")
         read_record(weights.with_suffix(".json"), [weights.name], extractor=name)  # compares the file with its hash
         heads[name] = extractor_class(name).head(weights)

@@ -8,7 +8,7 @@ from pydantic import Field, SerializeAsAny
 
 from hybridflow.config.extractors import ExtractorSettings
 from hybridflow.config.fields import Bool, Int, NonNegativeInt, PositiveFloat, PositiveInt, Section, Text
-from hybridflow.config.metrics import METRICS
+from hybridflow.config.metrics import METRICS, Metric
 
 SAMPLING_VERSION = 1
 """Raise it when a change of the code changes which images are drawn from the same weights."""
@@ -101,6 +101,16 @@ class EvaluationSettings(Section):
         """Those of :attr:`references` whose features are needed, not their moments alone."""
         metrics = [METRICS[name] for name in self.metrics if METRICS[name].needs == "features"]
         return list(dict.fromkeys((metric.extractor, metric.reference) for metric in metrics))
+
+    @property
+    def calibrated(self) -> list[str]:
+        """Extractors whose metrics are measured on images of known quality, too."""
+        return [name for name in self.needed_extractors if self.extractors[name].calibrated]
+
+    def calibrated_metrics(self, extractor: str) -> list[Metric]:
+        """What is measured on them: the extractor's metrics that compare with training images."""
+        metrics = [METRICS[name] for name in self.metrics if METRICS[name].needs != "classes"]
+        return [metric for metric in metrics if (metric.extractor, metric.reference) == (extractor, "train")]
 
     @property
     def class_extractors(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The keyed store of expensive results: trained weights and reference statistics.
+"""The keyed store of expensive results: trained weights, and what is measured on the dataset.
 
 ``store/{name}-{key}{suffix}``: files, and the record ``.json`` that speaks for them. The workflow makes an entry only
 when it is absent, then copies it to where its rule's output is expected. DVC tracks every file of it on its own
@@ -20,7 +20,7 @@ import yaml
 from hybridflow.config.experiment import Settings
 from hybridflow.config.pictures import kept_references
 from hybridflow.io.locks import exclusive_lock
-from hybridflow.store.keys import moments_key, training_key, vectors_key
+from hybridflow.store.keys import calibration_key, moments_key, training_key, vectors_key
 
 ROOT = Path(os.environ.get("HYBRIDFLOW_STORE", "store"))
 
@@ -115,6 +115,15 @@ def vectors_entry(settings: Settings, extractor: str, split: str, dataset_hash: 
     return Entry(f"features-{extractor}-{split}", key, (".npy",), root)
 
 
+def calibration_entry(settings: Settings, extractor: str, dataset_hash: str, root: Path = ROOT) -> Entry:
+    """An extractor's metrics of images whose quality is known: a record alone."""
+    evaluation = settings.evaluation
+    identity = evaluation.extractors[extractor].identity(dataset_hash)
+    metrics = [(metric.name, metric.version) for metric in evaluation.calibrated_metrics(extractor)]
+    key = calibration_key(identity, dataset_hash, settings.sampling.images, evaluation.features, metrics)
+    return Entry(f"calibration-{extractor}", key, (), root)
+
+
 def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Iterator[Entry]:
     """Every entry the configured experiment needs."""
     for name, seed in settings.models:
@@ -126,6 +135,8 @@ def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -
         yield moments_entry(settings, extractor, split, dataset_hash, root)
     for extractor, split in kept_references(settings.evaluation):
         yield vectors_entry(settings, extractor, split, dataset_hash, root)
+    for extractor in settings.evaluation.calibrated:
+        yield calibration_entry(settings, extractor, dataset_hash, root)
 
 
 def status_lines(entries: list[Entry]) -> list[str]:

@@ -7,6 +7,9 @@ the workflow computes keys whenever it is parsed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from hybridflow.config.evaluation import CALIBRATION_VERSION
 from hybridflow.config.experiment import Settings
 from hybridflow.io.hashing import short_key
 
@@ -51,3 +54,18 @@ def moments_key(extractor: str, split: str, dataset_hash: str) -> str:
 def vectors_key(extractor: str, split: str, dataset_hash: str, images: int) -> str:
     """Key of the feature vectors of the first ``images`` images of one split of the dataset."""
     return short_key({"moments": moments_key(extractor, split, dataset_hash), "images": images})
+
+
+def calibration_key(
+    extractor: str, dataset_hash: str, images: int, features: int, metrics: Iterable[tuple[str, int]]
+) -> str:
+    """Key of the metrics of images whose quality is known.
+
+    Args:
+        extractor: identity of the network and its weights.
+        images, features: of a set of samples, and how many vectors of it are kept.
+        metrics: names with the versions of their code, in the order of the result.
+    """
+    train = moments_key(extractor, "train", dataset_hash)
+    measured = {"moments": train, "images": images, "features": features, "metrics": dict(metrics)}
+    return short_key({"version": CALIBRATION_VERSION, **measured})

@@ -123,6 +123,12 @@ def test_saved_moments_come_back(tmp_path):
     assert [path.name for path in sorted((tmp_path / "a").iterdir(), reverse=True)] == ["moments.npz", "moments.json"]
 
 
+def test_moments_of_earlier_versions_with_the_whole_covariance_are_read(tmp_path):
+    moments, path = moments_of(features(0, 20, 3)), tmp_path / "moments.npz"
+    np.savez(path, mean=moments.mean, covariance=moments.covariance, count=20)
+    np.testing.assert_array_equal(load_moments(record(path))[0].covariance, moments.covariance)
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut short"])
 def test_a_broken_file_is_named(tmp_path, content):
     path = tmp_path / "moments.npz"

@@ -53,7 +53,7 @@ def test_a_recipe_is_a_line_from_likelihood_training_on(tmp_path: Path, drawn: l
     assert list(line.get_xdata()) == [3.0, 3.4, 6.8]
     assert list(line.get_ydata()) == [45.0, 41.0, 43.0]
     for ax in (fid, fd_cifar):
-        assert [text.get_text() for text in ax.texts] == ["0", "0.5", "1"]
+        assert [text.get_text() for text in ax.texts] == ["0.5", "1"]
     (front,) = [line for line in fid.get_lines() if line.get_label() == "_front"]
     assert [tuple(point) for point in front.get_xydata()] == [(3.0, 45.0), (3.4, 41.0)]
     faces = [line.get_markerfacecolor() for line in fid.get_lines() if line.get_marker() == "s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,8 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any], beside: Sequence[Path] = ()) -> None:
     """Writes moments to an .npz file, atomically, and then its record.
 
+    Of the covariance, which is symmetric, it keeps the lower triangle, row by row.
+
     Args:
         settings: what the numbers are (extractor, split, ...); the record's values.
         beside: finished files that the record speaks for, too.
@@ -129,7 +132,7 @@ def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any], b
         np.savez(
             handle,
             mean=moments.mean,
-            covariance=moments.covariance,
+            covariance=moments.covariance[np.tril_indices(len(moments.mean))],
             count=np.int64(moments.count),
         )
     write_record(record_of(path), settings, [path, *beside])
@@ -144,7 +147,18 @@ def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:
     settings = read_record(record_of(path), [Path(path).name])
     try:
         with np.load(path, allow_pickle=False) as content:
-            moments = Moments(content["mean"], content["covariance"], int(content["count"]))
+            moments = Moments(content["mean"], _symmetric(content["covariance"]), int(content["count"]))
     except Exception:  # numpy and zipfile raise nearly anything on another file
         raise UserError(f"{path} is not a file of feature statistics; {repair_hint(path)}.") from None
     return moments, settings
+
+
+def _symmetric(kept: np.ndarray) -> np.ndarray:
+    """A matrix from its lower triangle; files of earlier versions hold the whole of it."""
+    if kept.ndim == 2:
+        return kept
+    dimensions = math.isqrt(2 * len(kept))  # D (D + 1) / 2 numbers
+    matrix = np.empty((dimensions, dimensions))
+    rows, columns = np.tril_indices(dimensions)
+    matrix[rows, columns] = matrix[columns, rows] = kept
+    return matrix

@@ -33,9 +33,8 @@ def _mean_within(features: Features) -> float:
 
 def _row_means(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Mean kernel of every vector of ``a`` with those of ``b``; if they are the same, without itself."""
-    sums = np.concatenate(
-        [((rows @ b.T / b.shape[1] + 1) ** 3).sum(1) for rows in np.split(a, range(BLOCK, len(a), BLOCK))]
-    )
+    blocks = (rows @ b.T / b.shape[1] + 1 for rows in np.split(a, range(BLOCK, len(a), BLOCK)))
+    sums = np.concatenate([np.einsum("ij,ij,ij->i", block, block, block) for block in blocks])
     if a is b:
         return (sums - ((a**2).sum(1) / b.shape[1] + 1) ** 3) / (len(b) - 1)
     return sums / len(b)

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hybridflow.config.metrics import METRICS
+from hybridflow.report.figures.labels import label_points
 from hybridflow.report.figures.style import figure_style, save_figure, series_colors
 from hybridflow.report.recipes import LIKELIHOOD
 from hybridflow.report.stretch import stretch
@@ -24,7 +25,7 @@ FRONT = {"color": "0.85", "solid_capstyle": "round", "solid_joinstyle": "round"}
 
 
 def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: pd.DataFrame) -> None:
-    """One panel a distance; points are labelled with their weight.
+    """One panel a distance; points are labelled with their weight, but for those without a discriminator.
 
     Those on the Pareto front are filled and joined by a grey band. Every recipe's line starts at the models of
     likelihood training alone. What others report is a cross in the panel of the metric that they report, with a dotted
@@ -62,6 +63,11 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
         else:
             axes[0, 0].set_axis_off()
             axes[0, 0].text(0.5, 0.5, "No variant has both bits/dim and a Fréchet distance.", ha="center")
+        figure.draw_without_rendering()  # places of labels depend on the layout
+        for ax, metric in zip(axes.flat, panels, strict=False):
+            weighted = frontier[(frontier.metric == metric) & (frontier.weight > 0)]
+            points = list(zip(weighted.bpd, weighted.value, strict=True))
+            label_points(ax, points, [f"{weight:.3g}" for weight in weighted.weight])
         save_figure(figure, outputs)
 
 
@@ -69,10 +75,9 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]
     plain = rows.recipe.str.startswith(LIKELIHOOD)
     front = rows[rows.on_front].sort_values("bpd")
     ax.plot(front.bpd, front.value, lw=9, zorder=0.5, label="_front", **FRONT)
-    for number, (name, points) in enumerate(rows.groupby("recipe", sort=False)):
+    for name, points in rows.groupby("recipe", sort=False):
         color, marker = looks[str(name)]
-        adversarial = not str(name).startswith(LIKELIHOOD)
-        if adversarial:
+        if not str(name).startswith(LIKELIHOOD):
             line = pd.concat([rows[plain & (rows.family == points.family.iloc[0])].head(1), points])
             ax.plot(line.bpd, line.value, color=color, lw=1.2, alpha=0.7, zorder=1)
         for row in points.itertuples(index=False):
@@ -80,9 +85,6 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]
             fill = color if row.on_front else "white"
             shape = {"marker": marker, "ms": 8, "mec": color, "mfc": fill, "mew": 1.4, "color": color}
             ax.errorbar(row.bpd, row.value, xerr=errors[0], yerr=errors[1], elinewidth=1, capsize=2, ls="", **shape)
-            offset, side = ((7, (-7, 4)[number % 2]), "left") if adversarial else ((-7, -3), "right")
-            place = {"xytext": offset, "textcoords": "offset points", "ha": side, "fontsize": 8, "color": "0.2"}
-            ax.annotate(f"{row.weight:g}", (row.bpd, row.value), **place)
     ax.margins(0.14)
     ax.set(xlabel="BPD ↓ (bits/dim)", ylabel=f"{METRICS[metric].heading} ↓")
     ax.xaxis.set_major_locator(MaxNLocator(6))
