@@ -91,6 +91,14 @@ def copy_project(target: Path) -> Project:
     shutil.copyfile(MICRO, target / "micro.yaml")
     project = Project(target)
     project.git("init", "--quiet")
+    # Objects that ROOT has need not be compressed again: published weights are tens of megabytes.
+    known = subprocess.run(
+        ["git", "rev-parse", "--path-format=absolute", "--git-path", "objects"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    (target / ".git" / "objects" / "info" / "alternates").write_bytes(known.stdout)
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "start")
     return project

@@ -33,10 +33,10 @@ def animate_training(output: str | Path, trainings: Sequence[tuple[str, Sequence
         trainings: (name, :func:`training_grids`) of every model. Without any grid, the only frame says so.
     """
     name, grids = max(trainings, key=lambda training: len(training[1]), default=("", ()))
-    count = len(grids)
+    everything = [_frame(grid, f"{name}: step {step}") for step, grid in grids] or [_nothing()]
+    count = len(everything)
     while True:
-        chosen = sorted({round(i) for i in np.linspace(0, len(grids) - 1, count)}) if grids else []
-        frames = [_frame(grids[i][1], f"{name}: step {grids[i][0]}") for i in chosen] or [_nothing()]
+        frames = [everything[i] for i in sorted({round(i) for i in np.linspace(0, len(everything) - 1, count)})]
         pause = max(60, LAST // len(frames))
         with atomic_path(output) as temporary:
             frames[0].save(
