@@ -45,7 +45,7 @@ def test_one_may_write_and_another_read(project: Project, s3: S3):
     forget(project)
     said = hybridflow(project, "pull", env=s3.environment((s3.keys[0], "wrong")))
     assert "error: pull: the remote 'bucket' does not accept these credentials; check AWS_ACCESS_KEY_ID" in said
-    assert hybridflow(project, "pull", env=reader) == "pulled: 1 of 6 results; the others are not published\n"
+    assert hybridflow(project, "pull", env=reader) == "pulled: 1 of 7 results; the others are not published\n"
     assert stored_bytes(project) == before
     assert (
         "Cache and remote 'bucket' are in sync"

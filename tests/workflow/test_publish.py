@@ -35,7 +35,8 @@ def test_publish_says_what_it_pushed_and_what_to_commit(published, tmp_path):
     said = published.read("published.txt")
     assert re.search(r"^  store/baseline-seed0-\w+\.safetensors  \(0\.\d MB\)$", said, re.MULTILINE)
     (add,) = re.findall(r"^  (git add .*)$", said, re.MULTILINE)
-    assert add.count(".dvc") == 14, "two models of three files, a classifier, two moments and one features file of two"
+    made = "two models of three files, a classifier, two moments and features of two, a calibration of one"
+    assert add.count(".dvc") == 15, made
     assert add.endswith(" dvc-remote")
     assert "there is no remote 'nowhere'; `dvc remote list` names" in published.hybridflow(
         "publish", "--remote", "nowhere", check=False
@@ -120,6 +121,8 @@ def test_pull_does_not_take_newer_work_away(published, tmp_path):
     assert done.returncode != 0
     assert "unsaved files" in done.stdout
     assert path.name in done.stdout
+    assert path.read_bytes() == b"newer work that nobody published"
+    assert project.hybridflow("pull") == "pulled: 0 of 7 results; 7 were here\n"
     assert path.read_bytes() == b"newer work that nobody published"
 
 

@@ -61,20 +61,24 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
 
 
 def pull(entries: Sequence[Entry]) -> None:
-    """Brings what is published of a configuration, each file from the remote that its ``.dvc`` file names.
+    """Brings what is published of a configuration and not here, each file from the remote that its ``.dvc`` file names.
+
+    DVC would refuse to replace what was computed here: the same numbers, and perhaps other bits.
 
     Raises:
         UserError: dvc fails, or a remote lacks a file.
     """
-    published = [entry for entry in entries if entry.published]
+    missing = [entry for entry in entries if not entry.stored]
+    published = [entry for entry in missing if entry.published]
     default = run_dvc("pull", "config", "core.remote").strip()
     notes: dict[str, list[str]] = {}
     for note in (note for entry in published for note in entry.notes):
         notes.setdefault(_content(note)["outs"][0].get("remote", default), []).append(str(note))
     for remote, its_notes in notes.items():
         run_dvc("pull", "pull", *its_notes, remote=remote)
-    rest = "" if len(published) == len(entries) else "; the others are not published"
-    print(f"pulled: {len(published)} of {len(entries)} results{rest}")
+    here = f"; {len(entries) - len(missing)} were here" if len(missing) < len(entries) else ""
+    rest = "; the others are not published" if len(published) < len(missing) else ""
+    print(f"pulled: {len(published)} of {len(entries)} results{here}{rest}")
 
 
 def _name_remote(note: Path, remote: str | None) -> None:
