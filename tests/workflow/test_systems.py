@@ -29,6 +29,10 @@ variants:
   glow: {generator: {steps: 1, width: 4}, training: *few}
   glow-0.5: {generator: {steps: 1, width: 4}, training: *few, adversarial: {warmup_steps: 2}}
   realnvp-0.5: null
+  nice-control: null
+  realnvp-control: null
+  glow-control: {generator: {steps: 1, width: 4}, training: *few}
+  denseflow-control: null
 """
 
 
@@ -40,7 +44,7 @@ def test_the_systems_stand_in_one_table(project: Project) -> None:
     results = project.path / "results" / "systems"
     table = pd.read_csv(results / "table1.csv", keep_default_na=False).set_index("variant")
     families = {
-        **{"nice": "nice", "realnvp": "realnvp", "glow": "glow", "glow-0.5": "glow"},
+        **{"nice": "nice", "realnvp": "realnvp", "glow": "glow", "glow-0.5": "glow", "glow-control": "glow"},
         **{"vae": "vae", "vae-mean": "vae", "flow-gan": "nice", "gan": "dcgan"},
     }
     assert table.family.to_dict() == families
@@ -64,4 +68,4 @@ def test_the_systems_stand_in_one_table(project: Project) -> None:
     }
     assert [name for name, error in round_trips.items() if error is None] == ["vae", "vae-mean"]
     reconstructed = pd.read_csv(results / "pictures" / "reconstruction.csv").variant
-    assert set(reconstructed) == {"nice", "realnvp", "glow", "glow-0.5", "flow-gan"}
+    assert set(reconstructed) == {"nice", "realnvp", "glow", "glow-0.5", "glow-control", "flow-gan"}
