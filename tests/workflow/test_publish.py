@@ -88,7 +88,9 @@ def test_a_fresh_clone_pulls_and_trains_nothing(published, finished, tmp_path):
 @pytest.mark.slow
 def test_an_archive_without_git_can_pull(project):
     shutil.rmtree(project.path / ".git")
-    project.run("make", "pull", f"BIN={Path(sys.executable).parent}", "INSTALLED=Makefile")
+    project.write("installed", "")  # newer than pyproject.toml: nothing must be installed into this environment
+    project.run("make", "pull", f"BIN={Path(sys.executable).parent}", "INSTALLED=installed")
+    assert not (project.path / ".venv").exists()
     assert list((project.path / "store").glob("baseline-seed0-*.safetensors"))
 
 
