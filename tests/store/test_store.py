@@ -17,6 +17,7 @@ from hybridflow.config.yaml_files import merge
 from hybridflow.data.fingerprint import content_hash
 from hybridflow.store.entries import (
     Entry,
+    calibration_entry,
     claim,
     expected_entries,
     extractor_entry,
@@ -277,6 +278,18 @@ def test_moments_depend_on_what_extracts_them(tmp_path):
         changed = moments_entry(wider, "cifar_classifier", split, "d").key
         assert changed != moments_entry(base, "cifar_classifier", split, "d").key
     assert extractor_entry(base, "cifar_classifier", "d").key != extractor_entry(wider, "cifar_classifier", "d").key
+
+
+def test_a_calibration_depends_on_its_images_and_metrics_and_on_no_model():
+    def key(**over: object) -> str:
+        return calibration_entry(settings(**over), "cifar_classifier", "d").key
+
+    chosen = {"metrics": ["fd_cifar", "kid_cifar"]}
+    assert key(evaluation=chosen) != key(evaluation={"metrics": ["fd_cifar"]})
+    assert key(evaluation=chosen) == key(evaluation={"metrics": [*chosen["metrics"], "fd_imagenet"]})
+    assert key(sampling={"images": 400}) != key()
+    assert key(evaluation={"extractors": {"cifar_classifier": {"width": 3}}}) != key()
+    assert key(training={"batch_size": 3}, seeds=[4]) == key()
 
 
 def test_expected_entries():
