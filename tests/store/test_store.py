@@ -287,7 +287,7 @@ def test_a_calibration_depends_on_its_images_and_metrics_and_on_no_model():
     chosen = {"metrics": ["fd_cifar", "kid_cifar"]}
     assert key(evaluation=chosen) != key(evaluation={"metrics": ["fd_cifar"]})
     assert key(evaluation=chosen) == key(evaluation={"metrics": [*chosen["metrics"], "fd_imagenet"]})
-    assert key(sampling={"images": 400}) != key()
+    assert key(sampling={"images": 10_000}) != key()
     assert key(evaluation={"extractors": {"cifar_classifier": {"width": 3}}}) != key()
     assert key(training={"batch_size": 3}, seeds=[4]) == key()
 
