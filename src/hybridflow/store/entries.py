@@ -119,7 +119,7 @@ def calibration_entry(settings: Settings, extractor: str, dataset_hash: str, roo
     """An extractor's metrics of images whose quality is known: a record alone."""
     evaluation = settings.evaluation
     identity = evaluation.extractors[extractor].identity(dataset_hash)
-    metrics = [(metric.name, metric.version) for metric in evaluation.calibrated_metrics(extractor)]
+    metrics = {metric.name: metric.version for metric in evaluation.calibrated_metrics(extractor)}
     key = calibration_key(identity, dataset_hash, settings.sampling.images, evaluation.features, metrics)
     return Entry(f"calibration-{extractor}", key, (), root)
 

@@ -7,7 +7,7 @@ the workflow computes keys whenever it is parsed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from hybridflow.config.evaluation import CALIBRATION_VERSION
 from hybridflow.config.experiment import Settings
@@ -56,15 +56,13 @@ def vectors_key(extractor: str, split: str, dataset_hash: str, images: int) -> s
     return short_key({"moments": moments_key(extractor, split, dataset_hash), "images": images})
 
 
-def calibration_key(
-    extractor: str, dataset_hash: str, images: int, features: int, metrics: Iterable[tuple[str, int]]
-) -> str:
+def calibration_key(extractor: str, dataset_hash: str, images: int, features: int, metrics: Mapping[str, int]) -> str:
     """Key of the metrics of images whose quality is known.
 
     Args:
         extractor: identity of the network and its weights.
         images, features: of a set of samples, and how many vectors of it are kept.
-        metrics: names with the versions of their code, in the order of the result.
+        metrics: versions of their code, by name.
     """
     train = moments_key(extractor, "train", dataset_hash)
     measured = {"moments": train, "images": images, "features": features, "metrics": dict(metrics)}

@@ -38,6 +38,14 @@ def test_labels_of_a_crowd_hide_neither_points_nor_each_other():
     plt.close(ax.figure)
 
 
+def test_a_label_does_not_hide_a_point_that_has_none():
+    points = [(0.5, 0.5), (0.54, 0.53)]
+    ax = labelled(points, ["0.5", None])
+    (label,) = ax.texts
+    assert not label.get_window_extent().contains(*ax.transData.transform(points[1]))
+    plt.close(ax.figure)
+
+
 def test_nothing_to_label():
     ax = labelled([], [])
     assert not ax.texts

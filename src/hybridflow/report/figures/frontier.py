@@ -65,9 +65,9 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
             axes[0, 0].text(0.5, 0.5, "No variant has both bits/dim and a Fréchet distance.", ha="center")
         figure.draw_without_rendering()  # places of labels depend on the layout
         for ax, metric in zip(axes.flat, panels, strict=False):
-            weighted = frontier[(frontier.metric == metric) & (frontier.weight > 0)]
-            points = list(zip(weighted.bpd, weighted.value, strict=True))
-            label_points(ax, points, [f"{weight:.3g}" for weight in weighted.weight])
+            rows = frontier[frontier.metric == metric]
+            texts = [f"{weight:.3g}" if weight > 0 else None for weight in rows.weight]
+            label_points(ax, list(zip(rows.bpd, rows.value, strict=True)), texts)
         save_figure(figure, outputs)
 
 

@@ -14,8 +14,8 @@ SIDES = ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
 GAP = 7.0  # points between the middle of a mark and its label
 
 
-def label_points(ax: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str]) -> None:
-    """Writes a text beside every point, on the side where it overlaps least and stays inside the axes.
+def label_points(ax: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str | None]) -> None:
+    """Writes a text beside every point that has one, on the side where it overlaps least and stays inside the axes.
 
     One after the other; an optimum is not looked for. To be called last, when the scale and the limits of the axes are
     final, in a figure that has been laid out (``figure.draw_without_rendering()``).
@@ -25,6 +25,8 @@ def label_points(ax: Axes, points: Sequence[tuple[float, float]], texts: Sequenc
     taken = [Bbox.from_extents(x - gap / 2, y - gap / 2, x + gap / 2, y + gap / 2) for x, y in pixels]
     inside = ax.get_window_extent()
     for point, text in zip(points, texts, strict=True):
+        if text is None:
+            continue
         label = ax.annotate(text, point, (0, 0), textcoords="offset points", va="center", fontsize=8, color="0.2")
 
         def cost(side: tuple[int, int], label=label) -> float:
