@@ -11,8 +11,6 @@ from hybridflow.store.entries import claim, moments_entry, vectors_entry
 name, wildcards = snakemake.wildcards.extractor, snakemake.wildcards
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.data.images import load_images
-    from hybridflow.evaluation.extractors.base import compute_features, extractor_class
     from hybridflow.evaluation.metrics.features import write_vectors
     from hybridflow.evaluation.metrics.frechet import save_moments
     from hybridflow.runtime.revision import code_revision
@@ -23,6 +21,9 @@ with workflow_job(snakemake) as settings:
 
     def measure(label, first=None, keep=0):
         """Features of the images (the first ones, if so many are named), and what else belongs into their record."""
+        from hybridflow.data.images import load_images
+        from hybridflow.evaluation.extractors.base import compute_features, extractor_class
+
         with job_device(snakemake, snakemake.params.device) as device:
             extractor = extractor_class(name).load(weights, settings, device)
             images = load_images(snakemake.input.images)[:first]

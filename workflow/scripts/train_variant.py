@@ -6,20 +6,20 @@ from pathlib import Path
 from hybridflow.io.records import copy_result, read_record, record_of
 from hybridflow.jobs import several_devices, workflow_job
 from hybridflow.store.entries import claim, variant_entry
+from hybridflow.training.resume import ResumeState
 
 variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
 
 with workflow_job(snakemake) as settings:
-    from hybridflow.training.processes import train_on
-    from hybridflow.training.resume import ResumeState
-    from hybridflow.training.sample_distance import Ruler
-    from hybridflow.training.state import Job
-
     entry = variant_entry(settings, variant, seed, snakemake.params.dataset)
     with claim(entry):
         if entry.stored:
             print(f"{entry.name}: found in the store under {entry.key}", file=sys.stderr)
         else:
+            from hybridflow.training.processes import train_on
+            from hybridflow.training.sample_distance import Ruler
+            from hybridflow.training.state import Job
+
             parent = settings.variants[variant].init_from
             if parent is not None:
                 parent_key = variant_entry(settings, parent, seed, snakemake.params.dataset).key

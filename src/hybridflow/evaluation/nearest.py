@@ -17,5 +17,6 @@ def nearest(vectors: np.ndarray, reference: np.ndarray, count: int) -> np.ndarra
     Returns:
         (n, count) int64; the Euclidean distance counts, and of equally near rows the first.
     """
-    blocks = squared_distances(vectors.astype(np.float64), reference.astype(np.float64))
+    a, b = vectors.astype(np.float64), reference.astype(np.float64)
+    blocks = squared_distances(a @ b.T, (a**2).sum(1), (b**2).sum(1))
     return np.concatenate([np.argsort(block, axis=1, kind="stable")[:, :count] for block in blocks])

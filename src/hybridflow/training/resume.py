@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hybridflow.io.files import atomic_path, writing
 from hybridflow.io.records import read_record, write_record
 from hybridflow.runtime.errors import UserError
@@ -61,6 +59,8 @@ class ResumeState:
         if damaged and not self.silent:
             going_on = f"going on from step {steps[self._newest]} in {self._newest}"
             print(f"the resume state {damaged[0]} is damaged; {going_on}", file=sys.stderr, flush=True)
+        import torch  # here: a job that finds its training in the store needs none of it
+
         return torch.load(self._newest, map_location="cpu", weights_only=True)
 
     def save(self, state: dict[str, Any], step: int) -> None:
@@ -71,6 +71,8 @@ class ResumeState:
         Raises:
             WriteError: the disk is full, read-only or failing; the newest state is as it was.
         """
+        import torch
+
         slot = self.slots[0] if self._newest != self.slots[0] else self.slots[1]
         with writing(slot):
             _remove(slot)

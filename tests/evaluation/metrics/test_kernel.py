@@ -35,7 +35,7 @@ def test_formula() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = draw(0, 60), draw(1, 70, 0.5)
     whole = kernel_distance(a, b)
-    monkeypatch.setattr("hybridflow.evaluation.metrics.kernel.BLOCK", 7)
+    monkeypatch.setattr("hybridflow.evaluation.metrics.products.BLOCK", 7)
     found = kernel_distance(a, b)
     np.testing.assert_allclose(found.contributions, whole.contributions, rtol=1e-9)
     assert found.contributions.mean() == pytest.approx(found.value)

@@ -47,9 +47,9 @@ def test_formulas(shift: float) -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     real = draw(0, 100)
-    whole = radii(real, [5])[:, 0]
-    monkeypatch.setattr("hybridflow.evaluation.metrics.neighbours.BLOCK", 7)
-    np.testing.assert_allclose(radii(real, [5])[:, 0], whole, rtol=1e-12)
+    whole = radii(features(real), 100, [5])[:, 0]
+    monkeypatch.setattr("hybridflow.evaluation.metrics.products.BLOCK", 7)
+    np.testing.assert_allclose(radii(features(real), 100, [5])[:, 0], whole, rtol=1e-12)
     np.testing.assert_allclose(whole, reach(real, 5) ** 2, rtol=1e-9)
 
 

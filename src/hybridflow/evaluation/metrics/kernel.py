@@ -7,8 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from hybridflow.evaluation.metrics.features import Estimate, Features
-
-BLOCK = 1000  # rows of a kernel matrix in memory at once
+from hybridflow.evaluation.metrics.products import inner_products, row_blocks, squared_lengths
 
 
 def kernel_distance(generated: Features, reference: Features) -> Estimate:
@@ -17,9 +16,8 @@ def kernel_distance(generated: Features, reference: Features) -> Estimate:
     About 0 for equal distributions, and then negative about as often as positive. The paper and torch-fidelity average
     the same statistic over random subsets of 1,000, which has the same expectation and a larger variance.
     """
-    fake, real = (features.vectors.astype(np.float64) for features in (generated, reference))
-    within = _row_means(fake, fake)
-    across = _row_means(fake, real)
+    within = _row_means(generated, generated)
+    across = _row_means(generated, reference)
     value = float(within.mean() + _mean_within(reference) - 2 * across.mean())
     influence = 2 * (within - across)  # of an image of the U-statistic, up to a constant
     return Estimate(value, value + influence - influence.mean())
@@ -27,14 +25,14 @@ def kernel_distance(generated: Features, reference: Features) -> Estimate:
 
 @lru_cache(maxsize=2)  # every model has the same reference
 def _mean_within(features: Features) -> float:
-    vectors = features.vectors.astype(np.float64)
-    return float(_row_means(vectors, vectors).mean())
+    return float(_row_means(features, features).mean())
 
 
-def _row_means(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _row_means(a: Features, b: Features) -> np.ndarray:
     """Mean kernel of every vector of ``a`` with those of ``b``; if they are the same, without itself."""
-    blocks = (rows @ b.T / b.shape[1] + 1 for rows in np.split(a, range(BLOCK, len(a), BLOCK)))
+    dimensions, products = b.vectors.shape[1], inner_products(a, b)
+    blocks = (products[part] / dimensions + 1 for part in row_blocks(len(products)))
     sums = np.concatenate([np.einsum("ij,ij,ij->i", block, block, block) for block in blocks])
     if a is b:
-        return (sums - ((a**2).sum(1) / b.shape[1] + 1) ** 3) / (len(b) - 1)
-    return sums / len(b)
+        return (sums - (squared_lengths(a) / dimensions + 1) ** 3) / (len(sums) - 1)
+    return sums / products.shape[1]

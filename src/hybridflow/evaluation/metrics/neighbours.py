@@ -13,10 +13,10 @@ from functools import lru_cache
 import numpy as np
 
 from hybridflow.evaluation.metrics.features import Estimate, Features
+from hybridflow.evaluation.metrics.products import inner_products, row_blocks, squared_lengths
 
 PRECISION_NEIGHBOURS = 3  # Kynkäänniemi et al., arXiv 1904.06991
 DENSITY_NEIGHBOURS = 5  # Naeem et al., arXiv 2002.09797
-BLOCK = 1000  # rows of a distance matrix in memory at once
 
 
 def precision(generated: Features, reference: Features) -> Estimate:
@@ -46,9 +46,8 @@ def authenticity(generated: Features, reference: Features) -> Estimate:
     images that the model cannot have copied, the test images, is far above 50 and depends on the features; compare with
     that.
     """
-    fake, real = _vectors(generated), _vectors(reference)
-    between = _reach(reference, len(real))[:, 0]
-    found = [(distances.argmin(1), distances.min(1)) for distances in squared_distances(fake, real)]
+    between = _reach(reference, len(reference.vectors))[:, 0]
+    found = [(block.argmin(1), block.min(1)) for block in _between(generated, reference)]
     closest, distance = (np.concatenate(part) for part in zip(*found, strict=True))
     return Estimate.mean_of(100 * (between[closest] < distance))
 
@@ -73,43 +72,47 @@ class _Neighbours:
 @lru_cache(maxsize=1)  # four metrics of a set come from one pass
 def _neighbours(generated: Features, reference: Features) -> _Neighbours:
     count = min(len(generated.vectors), len(reference.vectors))
-    fake, real = _vectors(generated)[:count], _vectors(reference)[:count]
     narrow, wide = _reach(reference, count).T[1:]
-    own = radii(fake, [PRECISION_NEIGHBOURS])[:, 0]
+    own = radii(generated, count, [PRECISION_NEIGHBOURS])[:, 0]
     fake_inside, balls, nearest = [], [], np.full(count, np.inf)
     real_inside = np.zeros(count, bool)
-    for start, distances in zip(range(0, count, BLOCK), squared_distances(fake, real), strict=True):
+    for part, distances in zip(row_blocks(count), _between(generated, reference, count), strict=True):
         fake_inside.append((distances <= narrow).any(1))
         balls.append((distances < wide).sum(1))
-        real_inside |= (distances <= own[start : start + BLOCK, None]).any(0)
+        real_inside |= (distances <= own[part, None]).any(0)
         nearest = np.minimum(nearest, distances.min(0))
     return _Neighbours(np.concatenate(fake_inside), np.concatenate(balls), real_inside, nearest < wide)
 
 
-def radii(vectors: np.ndarray, ks: Sequence[int]) -> np.ndarray:
-    """Squared distance of every vector to its k-th nearest neighbour, for every k: (n, len(ks)) float64.
+def radii(features: Features, count: int, ks: Sequence[int]) -> np.ndarray:
+    """Squared distance of each of the first ``count`` vectors to its k-th nearest neighbour among them, for every k.
 
     The 0-th neighbour is the vector itself.
+
+    Returns:
+        (count, len(ks)) float64.
     """
-    blocks = squared_distances(vectors, vectors)
-    return np.concatenate([np.partition(block, ks, axis=1)[:, ks] for block in blocks])
+    found = []
+    for part, block in zip(row_blocks(count), _between(features, features, count), strict=True):
+        rows = np.arange(count)[part]
+        block[rows - part.start, rows] = 0  # a vector's distance to itself, whatever rounding says
+        found.append(np.partition(block, ks, axis=1)[:, ks])
+    return np.concatenate(found)
 
 
-def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
-    """Blocks of rows of the matrix of |a_i - b_j|^2, (up to BLOCK, len(b)) float64."""
-    squares = (b**2).sum(1)
-    for start in range(0, len(a), BLOCK):
-        rows = a[start : start + BLOCK]
-        block = (rows**2).sum(1)[:, None] + squares - 2 * rows @ b.T
-        if a is b:  # a vector's distance to itself is 0, whatever rounding says
-            block[np.arange(len(rows)), start + np.arange(len(rows))] = 0
+def squared_distances(products: np.ndarray, lengths_a: np.ndarray, lengths_b: np.ndarray) -> Iterator[np.ndarray]:
+    """Blocks of rows of the matrix of |a_i - b_j|^2, from a_i·b_j, |a_i|^2 and |b_j|^2; float64."""
+    for part in row_blocks(len(products)):
+        block = lengths_a[part, None] + lengths_b - 2 * products[part]
         yield np.maximum(block, 0, out=block)
 
 
 @lru_cache(maxsize=4)  # the sets of a job and most metrics have the same reference
 def _reach(features: Features, count: int) -> np.ndarray:
-    return radii(_vectors(features)[:count], [1, PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS])
+    return radii(features, count, [1, PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS])
 
 
-def _vectors(features: Features) -> np.ndarray:
-    return features.vectors.astype(np.float64)
+def _between(a: Features, b: Features, count: int | None = None) -> Iterator[np.ndarray]:
+    """Squared distances between the vectors of two sets, or between the first ``count`` of each."""
+    products = inner_products(a, b)[:count, :count]
+    return squared_distances(products, squared_lengths(a)[:count], squared_lengths(b)[:count])
