@@ -1,6 +1,6 @@
 """Speed and memory of everything that takes long, beside the machine's own matrix-product rate.
 
-    python benchmarks/run.py                          every row, at the paper's size and the cpu preset's
+    python benchmarks/run.py --out benchmarks/results  every row, at the paper's size and the cpu preset's, kept
     python benchmarks/run.py --size cpu --rows train-baseline sample
     python benchmarks/run.py --compile                likelihood steps with compiled networks too (minutes of compiling)
     python benchmarks/run.py --returned               rows whose freed memory goes back to the system, as by default
@@ -360,12 +360,12 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="on a GPU: every precision, and every mode of a row")
     parser.add_argument("--returned", action="store_true", help="every row also without keeping freed memory")
     parser.add_argument("--against", type=Path, help="JSON of an earlier run")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="writes OUT.json and OUT.md")
+    parser.add_argument("--out", type=Path, help="also writes OUT.json and OUT.md (with --gpu: benchmarks/gpu)")
     parser.add_argument("--one", nargs=4, metavar=("ROW", "SIZE", "PRECISION", "MODE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.gpu:
         options.device, options.precision = "cuda", ["fp32", "tf32", "bf16"]
-        options.out = Path("benchmarks/gpu") if options.out == parser.get_default("out") else options.out
+        options.out = options.out or Path("benchmarks/gpu")
     if options.device == "cpu" and "tf32" in options.precision:
         parser.error("tf32 is a precision of GPUs; use --device cuda")
     if options.device == "cuda":
@@ -417,9 +417,11 @@ def main() -> int:
     import torch
 
     machine = f"{platform.machine()}, {options.threads} threads, {options.device}, torch {torch.__version__}"
-    options.out.with_suffix(".json").write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
     table = to_markdown(results, earlier, machine)
-    options.out.with_suffix(".md").write_text(table)
+    if options.out:
+        content = {"machine": machine, "results": results}
+        options.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+        options.out.with_suffix(".md").write_text(table)
     print(table)
     return 0
 

@@ -95,7 +95,6 @@ def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]
     )
 
 
-KID = "kernel distance, unbiased"
 FD_INFINITY = "Frechet distance extrapolated to infinitely many samples"
 AUTHENTICITY = "percentage of samples that are no closer to a training image than other training images are"
 
