@@ -39,7 +39,8 @@ class Files:
 
     def draw(self, rng: np.random.Generator, count: int) -> Moments:
         values = rng.normal(size=(count, 3))
-        return Moments(values.mean(0), np.cov(values.T), count)
+        covariance = np.cov(values.T).astype(np.float32)  # as files keep it
+        return Moments(values.mean(0), covariance.astype(np.float64), count)
 
     def write_reference_vectors(self, **over: object) -> None:
         path = self.folder / "train-features.npy"

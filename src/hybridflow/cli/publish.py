@@ -17,13 +17,13 @@ from hybridflow.store.entries import Entry
 
 
 def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
-    """Adds every stored file to DVC, pushes all of them, and prints what to commit.
+    """Adds the stored files of shared entries to DVC, pushes all of them, and prints what to commit.
 
     Each file gets a ``.dvc`` file of its own, so that variants can be pulled one by one. One that is not on the
     default remote says on which it is, so that a pull finds it there.
 
     Args:
-        entries: the results a configuration needs; those that are not stored are left out.
+        entries: the results a configuration needs.
         remote: DVC remote, or None for the repository's default.
 
     Returns:
@@ -32,6 +32,7 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     Raises:
         UserError: nothing is stored, a result is damaged, or dvc fails.
     """
+    entries = [entry for entry in entries if entry.shared]
     stored = [entry for entry in entries if entry.stored]
     missing = [entry.name for entry in entries if not entry.stored]
     if not stored:

@@ -33,12 +33,14 @@ class Entry:
         name, key: what it is, and the hash of everything that determines it.
         suffixes: of its files, without that of its record.
         root: the store's folder.
+        shared: whether it is published; not if to compute it again is quicker than to download it.
     """
 
     name: str
     key: str
     suffixes: tuple[str, ...]
     root: Path = ROOT
+    shared: bool = True
 
     def file(self, suffix: str) -> Path:
         """The path of one file of the entry (or of its resume state or lock)."""
@@ -112,7 +114,7 @@ def vectors_entry(settings: Settings, extractor: str, split: str, dataset_hash: 
     """Feature vectors of the first images of one split of the dataset."""
     identity = settings.evaluation.extractors[extractor].identity(dataset_hash)
     key = vectors_key(identity, split, dataset_hash, settings.evaluation.features)
-    return Entry(f"features-{extractor}-{split}", key, (".npy",), root)
+    return Entry(f"features-{extractor}-{split}", key, (".npy",), root, shared=False)
 
 
 def calibration_entry(settings: Settings, extractor: str, dataset_hash: str, root: Path = ROOT) -> Entry:

@@ -117,16 +117,21 @@ def test_saved_moments_come_back(tmp_path):
     save_moments(tmp_path / "a" / "moments.npz", moments, settings)
     loaded, loaded_settings = load_moments(tmp_path / "a" / "moments.npz")
     np.testing.assert_array_equal(loaded.mean, moments.mean)
-    np.testing.assert_array_equal(loaded.covariance, moments.covariance)
+    np.testing.assert_array_equal(loaded.covariance, moments.covariance.astype(np.float32))
+    assert loaded.covariance.dtype == np.float64
     assert loaded.count == 20
     assert settings.items() <= loaded_settings.items()
     assert [path.name for path in sorted((tmp_path / "a").iterdir(), reverse=True)] == ["moments.npz", "moments.json"]
 
 
-def test_moments_of_earlier_versions_with_the_whole_covariance_are_read(tmp_path):
-    moments, path = moments_of(features(0, 20, 3)), tmp_path / "moments.npz"
-    np.savez(path, mean=moments.mean, covariance=moments.covariance, count=20)
-    np.testing.assert_array_equal(load_moments(record(path))[0].covariance, moments.covariance)
+def test_what_is_stored_gives_the_same_distance(tmp_path):
+    """Also of sets nearly alike, and of fewer vectors than dimensions, whose covariance is singular."""
+    a, b = features(0, 40, 64), features(0, 40, 64) + 0.01 * features(1, 40, 64)
+    stored = []
+    for name, vectors in (("a", a), ("b", b)):
+        save_moments(tmp_path / f"{name}.npz", moments_of(vectors), {})
+        stored.append(load_moments(tmp_path / f"{name}.npz")[0])
+    assert frechet_distance(*stored) == pytest.approx(frechet_distance(moments_of(a), moments_of(b)), rel=1e-4)
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut short"])

@@ -1,4 +1,4 @@
-"""Moments of feature vectors and the Frechet distance between two of them, in float64."""
+"""Moments of feature vectors and the Frechet distance between two of them, computed in float64."""
 
 from __future__ import annotations
 
@@ -122,7 +122,8 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any], beside: Sequence[Path] = ()) -> None:
     """Writes moments to an .npz file, atomically, and then its record.
 
-    Of the covariance, which is symmetric, it keeps the lower triangle, row by row.
+    Of the covariance, which is symmetric, it keeps the lower triangle, row by row, in float32: half the size, for a
+    relative change of distances of about 1e-9 (docs/metrics.md).
 
     Args:
         settings: what the numbers are (extractor, split, ...); the record's values.
@@ -132,7 +133,7 @@ def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any], b
         np.savez(
             handle,
             mean=moments.mean,
-            covariance=moments.covariance[np.tril_indices(len(moments.mean))],
+            covariance=moments.covariance[np.tril_indices(len(moments.mean))].astype(np.float32),
             count=np.int64(moments.count),
         )
     write_record(record_of(path), settings, [path, *beside])
@@ -154,9 +155,7 @@ def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:
 
 
 def _symmetric(kept: np.ndarray) -> np.ndarray:
-    """A matrix from its lower triangle; files of earlier versions hold the whole of it."""
-    if kept.ndim == 2:
-        return kept
+    """A matrix, float64, from its lower triangle."""
     dimensions = math.isqrt(2 * len(kept))  # D (D + 1) / 2 numbers
     matrix = np.empty((dimensions, dimensions))
     rows, columns = np.tril_indices(dimensions)
