@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from hybridflow.data.images import load_images
-from hybridflow.models.checkpoint import load_flow
+from hybridflow.models.checkpoint import load_generator
 from hybridflow.models.generators.base import LEVELS, Flow, bits_per_dim
 from hybridflow.models.layers.precision import network_precision
 from hybridflow.runtime.noise import GeneratorNoise
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=500, help="number of images (default: 500)")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    flow, metadata = load_flow(options.checkpoint, options.device)
+    flow, metadata = load_generator(options.checkpoint, options.device)
     x = torch.from_numpy(np.array(load_images(options.images)[: options.n])).to(options.device)
     single, half = measure(flow, x, None), measure(flow, x, torch.bfloat16)
     difference = (half[0] - single[0]).double()

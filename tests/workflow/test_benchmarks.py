@@ -28,6 +28,11 @@ def test_a_row_of_the_benchmark(row):
     assert found["operations"] > 50
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
+def test_what_a_script_imports_is_there(name):
+    assert load_script(name).main
+
+
 def test_a_row_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch, capsys):
     run = load_script("run")
     good = {"images_per_second": 2.0, "gflop_per_image": 1.0, "gflop_per_second": 2.0, "matrix_gflop_per_second": 4.0}
