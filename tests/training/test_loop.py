@@ -23,7 +23,9 @@ from trainings import (
 )
 
 from hybridflow.models.checkpoint import load_generator, read_metadata, read_tensors
+from hybridflow.report.figures.animation import training_grids
 from hybridflow.runtime.errors import UserError
+from hybridflow.training.checks import check_weights
 from hybridflow.training.loop import train
 from hybridflow.training.optim import Schedule
 from hybridflow.training.resume import ResumeState
@@ -208,6 +210,26 @@ def test_training_lowers_bits_per_dim(tmp_path):
     assert found[-1]["bpd"] < found[0]["bpd"] - 0.3
 
 
+def test_the_grids_are_those_of_the_trainings_own_steps(tmp_path, monkeypatch):
+    """Also where a longer training left its own, and after a stop at a step that has one."""
+    work = job(tmp_path, grid_every=5, **RARELY)
+    folder = work.monitor / "grids"
+    folder.mkdir(parents=True)
+    (folder / "step-0000099.png").write_bytes(b"of another training")
+
+    def stop_at_last(state, *rest):
+        if state.step == 11:
+            signal.raise_signal(signal.SIGTERM)
+        return training_step(state, *rest)
+
+    monkeypatch.setattr("hybridflow.training.loop.training_step", stop_at_last)
+    with pytest.raises(SystemExit):
+        train(work, IMAGES, CPU)
+    monkeypatch.undo()
+    train(work, IMAGES, CPU)
+    assert [step for step, _ in training_grids(folder)] == [5, 10, 12]
+
+
 # --- divergence and bad input -----------------------------------------------------------------------------------------
 
 
@@ -224,6 +246,16 @@ def test_divergence_is_reported_and_the_last_good_state_kept(tmp_path):
         assert part in message
     assert not work.checkpoint.exists()
     assert all(bool(torch.isfinite(value).all()) for value in resume_state(work)["sums"].values())
+
+
+def test_a_discriminator_that_is_not_finite_is_not_stored(tmp_path):
+    work = job(tmp_path, "hybrid")
+    _, state = start(work)
+    check_weights(work, state)
+    with torch.no_grad():
+        next(state.discriminator.parameters())[0] = torch.nan
+    with pytest.raises(UserError, match=r"diverged by step 0: weights 0\.weight not finite"):
+        check_weights(work, state)
 
 
 def test_divergence_without_a_saved_state(tmp_path):

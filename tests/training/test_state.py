@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
-from trainings import CPU, IMAGES, TINY, job, start
+from trainings import CPU, IMAGES, TINY, job, start, take_steps
 
 from hybridflow.config.loading import parse_settings
 from hybridflow.models.checkpoint import read_metadata, read_tensors
@@ -48,6 +49,20 @@ def test_children_of_a_spectrally_normalised_discriminator(uninterrupted, tmp_pa
     plain = uninterrupted("hybrid").checkpoint  # its discriminator is another one: the child's is fresh
     _, state = start(job(tmp_path, "spectral-child", parent=plain))
     assert "0.parametrizations.weight.original" in state.discriminator.state_dict()
+
+
+def test_a_training_saved_on_a_gpu_goes_on_on_a_cpu(tmp_path):
+    work = job(tmp_path, optimizer={"name": "adamax", "lr": 1e-3})
+    batches, state = start(work)
+    take_steps(work, batches, state, 1, 1e-3)
+    saved = copy.deepcopy(state.state_dict())
+    for group in saved["generator_optimizer"]["param_groups"]:
+        group["capturable"] = True  # as a GPU's optimiser has it
+    _, other = start(work)
+    other.load_state_dict(saved, CPU)
+    for one in (state, other):
+        take_steps(work, batches, one, 1, 1e-3)
+    assert is_stored(other.generator, state.generator.state_dict())
 
 
 def test_a_child_records_its_parent(uninterrupted, tmp_path):

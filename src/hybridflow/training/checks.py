@@ -41,10 +41,10 @@ def check_weights(job: Job, state: State) -> None:
     Raises:
         UserError: names the first weights that are not.
     """
-    values = {name: value for name, value in state.generator.state_dict().items() if value.is_floating_point()}
-    finite = torch.stack([torch.isfinite(value).all() for value in values.values()]).tolist()
+    weights = [item for model in state.models for item in model.state_dict().items() if item[1].is_floating_point()]
+    finite = torch.stack([torch.isfinite(value).all() for _, value in weights]).tolist()
     if not all(finite):
-        raise _divergence(job, state.step, f"weights {list(values)[finite.index(False)]} not finite")
+        raise _divergence(job, state.step, f"weights {weights[finite.index(False)][0]} not finite")
 
 
 def _divergence(job: Job, step: int, what: str) -> UserError:

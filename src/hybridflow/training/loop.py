@@ -71,6 +71,8 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
     if settings.compile:
         compile_networks(state.generator)
     history = History(job.history, job.monitor, state.history) if group.is_main else None
+    if group.is_main:
+        remove_grids(job, state.step)
     ruler = None
     if job.ruler is not None and group.is_main:
         ruler = SampleDistance(settings.distance, job.ruler, job.seed, device)
@@ -111,6 +113,10 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
                     progress.update(0, **shown, images_per_s=history.images_per_second)
             progress.update(1)
 
+            # Draw samples, before a state says that this step is done
+            if group.is_main and (state.step % settings.grid_every == 0 or last):
+                save_grid(state.result, job, state.step, device)
+
             # Save the state now and then, and before a stop
             due = time.monotonic() - last_save > 60 * settings.resume_every_minutes
             due, stopped = group.maximum(due, stop())
@@ -126,8 +132,6 @@ def train(job: Job, images: np.ndarray, device: torch.device, group: ProcessGrou
                 if history is not None:
                     history.close()
                 raise SystemExit(128 + stopped)
-            if group.is_main and (state.step % settings.grid_every == 0 or last):
-                save_grid(state.result, job, state.step, device)
 
     # Store the result; the resume state goes last
     check_weights(job, state)
@@ -170,6 +174,13 @@ def save_grid(generator: Generator, job: Job, step: int, device: torch.device) -
     with running_statistics(generator), network_precision(None), uncompiled():
         grid = image_grid(generator.decode(latents), columns=8)
     save_png(job.monitor / "grids" / f"step-{step:07d}.png", grid)
+
+
+def remove_grids(job: Job, step: int) -> None:
+    """Removes grids of steps after ``step``: another training left them, or this one, which takes these steps again."""
+    for path in (job.monitor / "grids").glob("step-*.png"):
+        if int(path.stem.removeprefix("step-")) > step:
+            path.unlink()
 
 
 def _to_host(metrics: dict[str, Tensor]) -> dict[str, float]:

@@ -94,7 +94,7 @@ class ExponentialMovingAverage:
     """Keeps ``average``, a copy of ``model`` whose floating-point state follows it.
 
     average <- decay * average + (1 - decay) * model, after every step; BatchNorm's running statistics
-    included, since they belong to the averaged weights. The effective decay rises from 0 as
+    included, since they belong to the averaged weights. The effective decay rises from 0.1 as
     (1 + n) / (10 + n) after n updates, so that a short run is not dominated by its start.
 
     Args:

@@ -97,10 +97,10 @@ class State:
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         self.generator.load_state_dict(state["generator"])
-        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
+        _load_optimizer(self.generator_optimizer, state["generator_optimizer"])
         if self.discriminator is not None:
             self.discriminator.load_state_dict(state["discriminator"])
-            self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+            _load_optimizer(self.discriminator_optimizer, state["discriminator_optimizer"])
         if self.ema is not None:
             self.ema.average.load_state_dict(state["ema"])
         if self.gradient_normalisation is not None:
@@ -140,6 +140,15 @@ def initial_state(job: Job, batches: Batches, device: torch.device) -> State:
         ExponentialMovingAverage(generator, settings.ema_decay) if settings.ema_decay is not None else None,
         GradientNormalisation().to(device) if discriminator and variant.adversarial.gradient_normalisation else None,
     )
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads a saved state, but for where the step counters live: a training may go on on another kind of device."""
+    groups = [
+        saved | {"capturable": own["capturable"]}
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict(state | {"param_groups": groups})
 
 
 def _discriminator_of(checkpoint: Path) -> DiscriminatorSettings | None:

@@ -73,6 +73,17 @@ def test_training_never_uses_kept_values(layers: Composite, optimizer: str) -> N
         stepper.step()
 
 
+def test_a_training_between_two_evaluations_is_noticed(layers: Composite) -> None:
+    assert_right(layers)
+    optimizer = torch.optim.Adam(layers.parameters(), lr=0.1, fused=True)
+    layers.train()
+    with shared_inverses(list(layers.transforms)):
+        sum(layer._inverse.square().sum() for layer in layers.transforms).backward()
+    optimizer.step()
+    layers.eval()
+    assert_right(layers)
+
+
 def test_gradients_pass_through_shared_values(layers: Composite) -> None:
     first = layers.transforms[0]
     with shared_determinants(list(layers.transforms)):

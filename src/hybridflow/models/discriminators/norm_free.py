@@ -14,7 +14,7 @@ class NormFreeBlock(nn.Module):
     """Average pooling, then two 3x3 convolutions beside a 1x1 one; their sum / sqrt(2).
 
     The branch starts at 0 (R3GAN, arXiv 2501.05441, after Fixup, arXiv 1901.09321): without normalisation this keeps
-    the size of the logits independent of the depth. Its first convolution learns from the second update on.
+    fresh logits from growing with the depth. Its first convolution learns from the second update on.
 
     Args:
         blocks: of the network, for the start of the weights.

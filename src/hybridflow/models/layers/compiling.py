@@ -33,9 +33,10 @@ def compile_networks(flow: nn.Module, backend: str = "inductor") -> None:
         flow: after its data-dependent initialisation, in any mode.
         backend: of torch.compile.
     """
+    torch._dynamo.config.recompile_limit = VARIANTS_OF_A_NETWORK  # an argument of torch.compile only in late versions
     for module in flow.modules():
         if isinstance(module, OwnsNetwork):
-            module.net.compile(backend=backend, dynamic=False, recompile_limit=VARIANTS_OF_A_NETWORK)
+            module.net.compile(backend=backend, dynamic=False)
 
 
 @contextmanager

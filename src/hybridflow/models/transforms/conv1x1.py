@@ -111,6 +111,8 @@ def _share(layers: Sequence[InvertibleConv1x1], attribute: str, function: Callab
                 setattr(layer, attribute, value)
                 if keep:
                     layer._kept[attribute] = (state, value)
+                else:  # what follows may change the weight unnoticed
+                    layer._kept.pop(attribute, None)
         else:
             for layer in same_size:
                 setattr(layer, attribute, layer._kept[attribute][1])
