@@ -29,6 +29,8 @@ class Metric:
         better: which direction is better.
         in_table: whether Table 1 prints it if the configuration names no choice; the CSV has all.
         summary: one line for ``hybridflow list``.
+        against: which images of the split it sees: ``all``, the first ones, whose vectors are ``kept``, or as many of
+            these as there are generated ones (``equal``). If None, ``kept`` where it needs features, else ``all``.
     """
 
     name: str
@@ -42,6 +44,12 @@ class Metric:
     digits: int = 2
     better: Literal["lower", "higher"] = "lower"
     in_table: bool = True
+    against: Literal["all", "kept", "equal"] | None = None
+
+    @property
+    def seen(self) -> Literal["all", "kept", "equal"]:
+        """``against``, or what follows from ``needs``."""
+        return self.against or ("kept" if self.needs == "features" else "all")
 
     def load(self) -> Callable[[Any, Any], float]:
         """The function that computes it."""
@@ -86,15 +94,37 @@ def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]
             better="lower",
             in_table=False,
         ),
-        metric("fd_infinity", "FD∞", "extrapolation:frechet_infinity", FD_INFINITY, in_table=False, better="lower"),
-        metric("precision", "Precision", "neighbours:precision", "share of samples among real images (k = 3)"),
-        metric("recall", "Recall", "neighbours:recall", "share of real images among samples (k = 3)"),
-        metric("density", "Density", "neighbours:density", "real balls a sample is in, per k = 5", in_table=False),
-        metric("coverage", "Coverage", "neighbours:coverage", "share of real balls with a sample in them (k = 5)"),
+        metric(
+            "fd_infinity",
+            "FD∞",
+            "extrapolation:frechet_infinity",
+            FD_INFINITY,
+            in_table=False,
+            better="lower",
+            against="all",
+        ),
+        metric("precision", "Precision", "neighbours:precision", "share of samples among real images (k = 3)", **SHARE),
+        metric("recall", "Recall", "neighbours:recall", "share of real images among samples (k = 3)", **SHARE),
+        metric(
+            "density",
+            "Density",
+            "neighbours:density",
+            "real balls a sample is in, per k = 5",
+            in_table=False,
+            against="equal",
+        ),
+        metric(
+            "coverage",
+            "Coverage",
+            "neighbours:coverage",
+            "share of real balls with a sample in them (k = 5)",
+            **SHARE,
+        ),
         metric("authpct", "AuthPct", "neighbours:authenticity", AUTHENTICITY, digits=1, in_table=False),
     )
 
 
+SHARE: dict[str, Any] = {"against": "equal"}
 FD_INFINITY = "Frechet distance extrapolated to infinitely many samples"
 AUTHENTICITY = "percentage of samples that are no closer to a training image than other training images are"
 

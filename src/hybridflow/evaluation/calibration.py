@@ -83,7 +83,8 @@ def calibrate(
     Returns:
         One row a set of images: ``kind`` (``clean``, ``halves`` of one split against each other, or that of a
         corruption), ``strength`` (of a corruption, else None), ``images`` (a description), ``count``,
-        ``reference_count``, and each metric's value.
+        ``reference_count`` (all images they are compared with; some metrics see fewer:
+        :attr:`~hybridflow.config.metrics.Metric.seen`), and each metric's value.
     """
     moments_alone = [metric for metric in metrics if metric.needs == "moments"]
 

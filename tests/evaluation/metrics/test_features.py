@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridflow.config.metrics import METRICS
+from hybridflow.config.metrics import METRICS, Metric, metrics_of
 from hybridflow.evaluation.metrics.features import Features, evaluate, load_vectors, write_vectors
 from hybridflow.evaluation.metrics.frechet import Moments
 from hybridflow.io.records import record_of, write_record
@@ -48,3 +48,19 @@ def test_a_metric_gets_what_it_needs() -> None:
     a, b = (Features(Moments(x.mean(0), np.cov(x.T), 20), x) for x in (VECTORS.astype(float), VECTORS + 1.0))
     assert evaluate(METRICS["fd_imagenet"], a, b) == pytest.approx(3, rel=1e-3)  # rounding to float16 of b
     assert evaluate(METRICS["precision_imagenet"], a, a) == 1
+
+
+@pytest.mark.parametrize("metric", metrics_of("x", "x", "X"), ids=lambda metric: metric.name)
+def test_a_metric_sees_the_images_that_it_says(metric: Metric) -> None:
+    """A reference of 40 images whose first 30 or 20 vectors are kept, of which 20 generated ones may use fewer."""
+    fake, real = (np.random.default_rng(seed).normal(size=(count, 3)) for seed, count in ((1, 20), (2, 40)))
+
+    def features(vectors: np.ndarray, kept: int) -> Features:
+        moments = Moments(vectors.mean(0), np.cov(vectors.T), len(vectors))
+        return Features(moments, vectors[:kept].astype(np.float16))
+
+    generated = features(fake, 20)
+    more, fewer, other = features(real, 30), features(real, 20), features(real[:30], 30)
+    value = evaluate(metric, generated, more)
+    assert (value != evaluate(metric, generated, fewer)) == (metric.seen == "kept")
+    assert (value != evaluate(metric, generated, other)) == (metric.seen == "all")

@@ -25,6 +25,14 @@ def test_extractors_share_a_table(make_experiment: Callable[..., Experiment], mo
     assert "| noisy images | 40 | 64 | 2.500 | 2.5 |" in calibration_section(experiment.read())
 
 
+def test_it_says_how_many_images_metrics_of_vectors_see(make_experiment: Callable[..., Experiment]) -> None:
+    names = ["fd_cifar", "precision_cifar", "recall_cifar", "authpct_cifar", "fd_infinity_cifar"]
+    experiment = make_experiment(evaluation={"metrics": names, "table": names})
+    experiment.calibrate()
+    exceptions = "Precision (CIFAR), Recall (CIFAR): as many as N, 20 at most; AuthPct (CIFAR): the first 20"
+    assert f"(Against: how many; {exceptions})." in calibration_section(experiment.read())[2]
+
+
 def test_other_inception_weights_have_no_scale(make_experiment: Callable[..., Experiment]) -> None:
     experiment = make_experiment(evaluation={"metrics": ["fid", "fd_cifar"]})
     experiment.calibrate("inception")

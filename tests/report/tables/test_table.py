@@ -53,11 +53,20 @@ def test_one_row_a_variant_with_means_and_deviations_over_seeds(make_experiment:
 
 
 def test_metrics_on_feature_vectors_name_their_numbers_of_images(make_experiment: Callable[..., Experiment]) -> None:
-    experiment = make_experiment(evaluation={"metrics": ["fd_cifar", "coverage_cifar"]})
+    names = ["fd_cifar", "coverage_cifar", "authpct_cifar", "fd_infinity_cifar"]
+    experiment = make_experiment(evaluation={"metrics": names, "table": names})
+    experiment.calibrate()
     table, markdown, _ = write(experiment)
     assert list(table.coverage_cifar) == [140, 141, 142]
-    assert "10 generated images against 20 training images" in markdown
-    assert "40 generated images against 64 training images" in markdown
+    for heading, images, others, scale, number in (
+        ("FD-CIFAR", 40, 64, "the same 64", "1.250 for test images, N = 40"),
+        ("Coverage", 10, 10, "as many", "1.250 for test images, N = 10"),
+        ("AuthPct", 10, 20, "the same 20", "1.2 for test images, N = 10"),
+        ("FD∞", 10, 64, "the same 64", "1.250 for test images, N = 10"),
+    ):
+        lines = [line for line in markdown.splitlines() if line.startswith(f"- {heading}")]
+        assert f"{images} generated images against {others} training images" in lines[0]
+        assert f" of other images against {scale} training images: {number};" in lines[1]
 
 
 def test_one_seed_has_errors_over_images(experiment: Experiment) -> None:
@@ -97,8 +106,8 @@ def test_the_notes_say_how_it_was_measured(experiment: Experiment) -> None:
         "The experiment micro is a small run: its numbers are not comparable",
         "BPD: bits per dimension of 30 images of the test split, importance-weighted bound with K = 2",
         "the features of our CIFAR-10 classifier; not FID (test accuracy 91.2 %). 40 generated images against",
-        "FD-CIFAR of other images against the same 64 training images: 1.25 for test images, N = 40; 5 for noisier "
-        "images, N = 40.",
+        "FD-CIFAR of other images against the same 64 training images: 1.250 for test images, N = 40; 5.000 for "
+        "noisier images, N = 40.",
         "Reference: what others report for CIFAR-10, as they measured it (master's thesis (FER Zagreb, 2022)",
         "(standard error over images 0.1",
         ", FD-CIFAR (test) 140.000",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from hybridflow.config.metrics import METRICS
+from hybridflow.config.metrics import METRICS, Metric
 from hybridflow.report.results import Results
-from hybridflow.report.tables.render import MISSING, markdown_table
+from hybridflow.report.tables.render import MISSING, escape_markdown, markdown_table
 
 KEYS = ["kind", "strength", "images", "count", "reference_count"]
 
@@ -35,9 +36,10 @@ def calibration_section(results: Results) -> list[str]:
     lines = [
         "## The scale of the metrics",
         "",
-        "The metrics of N test images against the training images (Against: how many). Undisturbed test images show "
-        "what a perfect model would reach with as many samples; of fewer images a distance is larger. Compare "
-        "corrupted images with undisturbed ones of the same number. Every metric: `calibration.csv`.",
+        f"The metrics of N test images against the training images (Against: how many{_exceptions(shown, results)}). "
+        "Undisturbed test images show what a perfect model would reach with as many samples; of fewer images a "
+        "distance is larger. Compare corrupted images with undisturbed ones of the same number. Every metric: "
+        "`calibration.csv`.",
         "",
     ]
     rows = [
@@ -50,3 +52,12 @@ def calibration_section(results: Results) -> list[str]:
         for row in table.dropna(subset=[one.name for one in shown], how="all").to_dict("records")
     ]
     return lines + markdown_table(("Images", "N", "Against", *(one.heading for one in shown)), rows, ("Images",))
+
+
+def _exceptions(shown: Sequence[Metric], results: Results) -> str:
+    """What metrics of vectors are compared with, of which there are fewer than images."""
+    kept, parts = results.fidelity["feature_images"].get("train", 0), ""
+    for seen, words in (("equal", f"as many as N, {kept:,} at most"), ("kept", f"the first {kept:,}")):
+        names = ", ".join(metric.heading for metric in shown if metric.seen == seen)
+        parts += f"; {escape_markdown(names)}: {words}" if names else ""
+    return parts

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hybridflow.config.metrics import METRICS, Metric
 from hybridflow.report.results import Results, Row
 from hybridflow.report.tables.columns import deviation, mean
@@ -42,16 +45,14 @@ def _describe_metric(metric: Metric, results: Results) -> list[str]:
             f"{name} is left out: the Inception weights of this experiment (SHA-256 {weights[:8]}...) are a stand-in, "
             "not the file that defines FID. The number is in every fidelity.json."
         ]
-    counts = {"samples": protocol["images"]} | protocol["reference_images"]
-    if metric.needs == "features":
-        counts = protocol["feature_images"]
     if metric.needs == "classes":
-        kept = min(counts["samples"], results.settings.evaluation.features)
+        kept = min(protocol["images"], results.settings.evaluation.features)
         return [f"{name}: {metric.summary}, by the first {kept:,} generated images."]
-    against = f"{counts[metric.reference]:,} {_split(metric)} images"
+    generated, others = _counts(metric, protocol)
+    images = f"{_split(metric)} images"
     notes = [
-        f"{name}: {metric.summary}{describe_extractor(results, metric.extractor)}. {counts['samples']:,} "
-        f"generated images against {against}: compare it only with values of the same features and as many images."
+        f"{name}: {metric.summary}{describe_extractor(results, metric.extractor)}. {generated:,} generated images "
+        f"against {others:,} {images}: compare it only with values of the same features and as many images."
     ]
     evaluation = results.settings.evaluation
     if metric.name in evaluation.undersampled(protocol["images"]):
@@ -62,9 +63,21 @@ def _describe_metric(metric: Metric, results: Results) -> list[str]:
         )
     scale = results.scale(metric.name)
     if scale:
-        values = "; ".join(f"{row[metric.name]:.3g} for {row['images']}, N = {row['count']:,}" for row in scale)
-        notes.append(f"{name} of other images against the same {against}: {values}.")
+        against = "as many" if metric.seen == "equal" else f"the same {others:,}"
+        values = "; ".join(
+            f"{row[metric.name]:.{metric.digits}f} for {row['images']}, N = {min(row['count'], generated):,}"
+            for row in scale
+        )
+        notes.append(f"{name} of other images against {against} {images}: {values}.")
     return notes
+
+
+def _counts(metric: Metric, protocol: Mapping[str, Any]) -> tuple[int, int]:
+    """How many generated images a metric sees, and how many of the dataset's."""
+    vectors = protocol["feature_images"]
+    generated = vectors["samples"] if metric.needs == "features" else protocol["images"]
+    others = (protocol["reference_images"] if metric.seen == "all" else vectors)[metric.reference]
+    return (generated, others) if metric.seen != "equal" else (min(generated, others),) * 2
 
 
 def _split(metric: Metric) -> str:
