@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -31,6 +32,7 @@ class Metric:
         summary: one line for ``hybridflow list``.
         against: which images of the split it sees: ``all``, the first ones, whose vectors are ``kept``, or as many of
             these as there are generated ones (``equal``). If None, ``kept`` where it needs features, else ``all``.
+        limits: the least and the greatest value that there can be; intervals end there.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Metric:
     better: Literal["lower", "higher"] = "lower"
     in_table: bool = True
     against: Literal["all", "kept", "equal"] | None = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def seen(self) -> Literal["all", "kept", "equal"]:
@@ -112,6 +115,7 @@ def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]
             "real balls a sample is in, per k = 5",
             in_table=False,
             against="equal",
+            limits=(0, math.inf),
         ),
         metric(
             "coverage",
@@ -120,11 +124,13 @@ def metrics_of(extractor: str, suffix: str, features: str) -> tuple[Metric, ...]
             "share of real balls with a sample in them (k = 5)",
             **SHARE,
         ),
-        metric("authpct", "AuthPct", "neighbours:authenticity", AUTHENTICITY, digits=1, in_table=False),
+        metric(
+            "authpct", "AuthPct", "neighbours:authenticity", AUTHENTICITY, digits=1, in_table=False, limits=(0, 100)
+        ),
     )
 
 
-SHARE: dict[str, Any] = {"against": "equal"}
+SHARE: dict[str, Any] = {"against": "equal", "limits": (0, 1)}
 FD_INFINITY = "Frechet distance extrapolated to infinitely many samples"
 AUTHENTICITY = "percentage of samples that are no closer to a training image than other training images are"
 

@@ -73,6 +73,28 @@ def test_a_metric_without_errors_has_no_interval(experiment: Experiment, monkeyp
     assert row.sentence == "FD-CIFAR of control is higher than that of baseline by 1; its error is not known."
 
 
+def test_equal_shares_cannot_be_told_apart_and_have_no_interval(
+    make_experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make_experiment(evaluation={"metrics": ["recall_cifar"]})
+    hits = {"baseline": 0, "control": 0, "dcgan-0.5": 39}
+    for name, count in hits.items():
+        experiment.change("fidelity", name, metrics={"recall_cifar": {"value": count / 40, "se": 0.0, "version": 1}})
+    monkeypatch.setattr(
+        differences,
+        "load_contributions",
+        lambda model: {"recall_cifar": (np.arange(40) < hits[model.files.variant]).astype(float)},
+    )
+    found = difference_table(experiment.read()).set_index(["metric", "variant", "reference"])
+    row = found.loc["recall_cifar", "control", "baseline"]
+    assert math.isnan(row.low)
+    assert row.supported is None
+    assert row.sentence == "Recall (CIFAR) of control and baseline cannot be told apart: 0 is within chance."
+    row = found.loc["recall_cifar", "dcgan-0.5", "baseline"]
+    assert row.high == 1, "a share can be no more above another"
+    assert row.supported
+
+
 def test_what_is_printed_is_against_likelihood_training_and_the_start(experiment: Experiment) -> None:
     results = experiment.read()
     found = [(row.variant, row.reference) for row in against_references(difference_table(results), results)]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from experiment import BPD, Experiment
@@ -94,6 +95,20 @@ def test_several_seeds_have_deviations_and_intervals_over_them(make_experiment: 
 def test_the_configuration_chooses_what_is_printed(make_experiment: Callable[..., Experiment]) -> None:
     table, markdown, _ = write(make_experiment(evaluation={"table": ["fd_cifar_test"]}))
     assert {"fd_cifar", "fd_cifar_test"} < set(table.columns)
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
+def test_intervals_of_shares_stay_within_their_limits(make_experiment: Callable[..., Experiment], seeds) -> None:
+    experiment = make_experiment(seeds=seeds, evaluation={"metrics": ["recall_cifar"]})
+    for name, values in {"baseline": (0, 0, 0), "control": (0.01, 0, 0.03), "dcgan-0.5": (0.99, 1, 0.97)}.items():
+        for seed, value in enumerate(values[: len(seeds)]):
+            entry = {"value": value, "se": value and 0.02, "version": 1}
+            experiment.change("fidelity", name, seed, metrics={"recall_cifar": entry})
+    table, _, _ = write(experiment)
+    nothing, few, most = table[["recall_cifar_low", "recall_cifar_high"]].to_numpy()
+    assert np.isnan(nothing).all(), "no hit is no certainty that there can be none"
+    assert few[0] == 0 < few[1]
+    assert most[0] < 1 == most[1]
+
+
     assert "| BPD ↓ | FD-CIFAR (test) ↓ |" in markdown
     with pytest.raises(UserError, match=r"`evaluation.table` names 'fd_cofar', which is not in `evaluation.metrics`"):
         make_experiment(experiment="other", evaluation={"table": ["fd_cofar"]})

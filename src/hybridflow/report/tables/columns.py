@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hybridflow.config.metrics import METRICS, Metric
 from hybridflow.report.results import Results, Row
-from hybridflow.report.tables.intervals import image_interval, seed_interval
+from hybridflow.report.tables.intervals import UNLIMITED, image_interval, seed_interval
 
 Value = str | float | None
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -86,12 +86,14 @@ def quantity(
     values: Callable[[Row], list[float | None]],
     errors: Callable[[Row], list[float | None]],
     shown: Callable[[Sequence[Value]], bool] = always,
+    limits: tuple[float, float] = UNLIMITED,
 ) -> Column:
     """The column of a number that is measured: mean over seeds, deviation over them, 95 % interval.
 
     Args:
         values: of every model of a row, one a seed.
         errors: their standard errors over images. With one seed the interval and ± are over images.
+        limits: the least and the greatest value that there can be.
     """
 
     def spread(row: Row) -> float | None:
@@ -101,7 +103,9 @@ def quantity(
         found, error = values(row), errors(row)[0]
         if None in found or (len(found) == 1 and error is None):
             return None
-        return (seed_interval(found) if len(found) > 1 else image_interval(found[0], error))[end]
+        several = len(found) > 1
+        ends = seed_interval(found, limits) if several else image_interval(found[0], error, limits)
+        return ends and ends[end]
 
     further = {
         "sd": lambda row: deviation(values(row)),
@@ -166,7 +170,12 @@ def metric_column(metric: Metric, results: Results) -> Column:
     printed = metric.name in results.settings.evaluation.printed
     heading = f"{metric.heading} {ARROWS[metric.better]}" if printed else None
     return quantity(
-        metric.name, heading, metric.digits, lambda row: measured(row, "value"), lambda row: measured(row, "se")
+        metric.name,
+        heading,
+        metric.digits,
+        lambda row: measured(row, "value"),
+        lambda row: measured(row, "se"),
+        limits=metric.limits,
     )
 
 

@@ -15,7 +15,7 @@ from hybridflow.evaluation.metrics.features import Estimate, standard_error
 from hybridflow.io.arrays import read_array
 from hybridflow.io.records import read_record
 from hybridflow.report.results import Model, Results
-from hybridflow.report.tables.intervals import image_interval, seed_interval
+from hybridflow.report.tables.intervals import UNLIMITED, image_interval, seed_interval
 
 DIMENSIONS = 3 * 32 * 32  # values of an image; the datasets have no other size
 BOUNDS = {"bpd": ("BPD", 1), "elbo": ("ELBO (BPD)", 0)}  # heading, and column of likelihood.npy
@@ -62,7 +62,8 @@ def difference_table(results: Results) -> pd.DataFrame:
     drawn from the same latents; what is common to them cancels.
 
     Returns:
-        Columns ``COLUMNS``; ``low``, ``high`` and ``supported`` are empty for a metric without an error.
+        Columns ``COLUMNS``; ``low``, ``high`` and ``supported`` are empty for a metric without an error, and where all
+        images or seeds have the same difference.
     """
     parents = {name: entry.init_from for name, entry in results.settings.variants.items()}
     models = {row.variant.name: row.models for row in results.rows}
@@ -77,7 +78,10 @@ def difference_table(results: Results) -> pd.DataFrame:
                 continue  # a generator without a likelihood
             values = [a.value - b.value for a, b in zip(ours, theirs, strict=True)]
             difference = float(np.mean(values))
-            interval = seed_interval(values) if several else _paired_interval(difference, ours[0], theirs[0])
+            if several:
+                interval = seed_interval(values, _span(name))
+            else:
+                interval = _paired_interval(difference, ours[0], theirs[0], _span(name))
             rows.append(_row(name, pair, difference, interval, "seeds" if several else "images"))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -95,12 +99,20 @@ def _measured(model: Model, results: Results) -> dict[str, Estimate]:
     return found
 
 
-def _paired_interval(difference: float, ours: Estimate, theirs: Estimate) -> tuple[float, float] | None:
+def _span(name: str) -> tuple[float, float]:
+    """The least and the greatest difference that there can be."""
+    low, high = UNLIMITED if name in BOUNDS else METRICS[name].limits
+    return low - high, high - low
+
+
+def _paired_interval(
+    difference: float, ours: Estimate, theirs: Estimate, limits: tuple[float, float]
+) -> tuple[float, float] | None:
     if ours.contributions is None or theirs.contributions is None:
         return None
     count = min(len(ours.contributions), len(theirs.contributions))
     error = standard_error(ours.contributions[:count] - theirs.contributions[:count], ours.count)
-    return image_interval(difference, error)
+    return image_interval(difference, error, limits)
 
 
 def _row(
@@ -117,7 +129,7 @@ def _row(
     if supported:
         scope = "over training seeds" if over == "seeds" else "over images of these two models"
         sentence = f"{variant} is {verdict} than {reference}: {heading} {side} by {gap}, beyond chance {scope}."
-    elif supported is None:
+    elif supported is None and difference != 0:
         sentence = f"{heading} of {variant} is {side} than that of {reference} by {gap}; its error is not known."
     else:
         sentence = f"{heading} of {variant} and {reference} cannot be told apart: {gap} is within chance."

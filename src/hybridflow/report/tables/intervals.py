@@ -9,19 +9,23 @@ from collections.abc import Sequence
 from scipy import stats
 
 LEVEL = 0.95
+UNLIMITED = (-math.inf, math.inf)
 
 
-def seed_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Student's interval of the mean of two values or more."""
+def seed_interval(values: Sequence[float], limits: tuple[float, float] = UNLIMITED) -> tuple[float, float] | None:
+    """Student's interval of the mean of two values or more, within ``limits``; None if they are all the same."""
     error = statistics.stdev(values) / math.sqrt(len(values))
-    return around(statistics.fmean(values), float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error)
+    return _around(statistics.fmean(values), float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error, limits)
 
 
-def image_interval(value: float, error: float) -> tuple[float, float]:
-    """Normal interval of a value with this standard error over images, of which there are many."""
-    return around(value, float(stats.norm.ppf((1 + LEVEL) / 2)) * error)
+def image_interval(value: float, error: float, limits: tuple[float, float] = UNLIMITED) -> tuple[float, float] | None:
+    """Normal interval of a value with this standard error over images, of which there are many, within ``limits``.
+
+    None if the error is 0: that no image differed says little of the next one.
+    """
+    return _around(value, float(stats.norm.ppf((1 + LEVEL) / 2)) * error, limits)
 
 
-def around(value: float, half: float) -> tuple[float, float]:
-    """The interval of this half-width."""
-    return value - half, value + half
+def _around(value: float, half: float, limits: tuple[float, float]) -> tuple[float, float] | None:
+    low, high = limits
+    return (max(value - half, low), min(value + half, high)) if half > 0 else None
