@@ -22,8 +22,9 @@ from hybridflow.config.metrics import METRICS
 
 pytestmark = pytest.mark.workflow
 
-COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", "bpd", "bpd_sd", "bpd_low", "bpd_high"]
-DISTANCES = [f"{name}{end}" for name in ("fd_cifar", "fd_cifar_test") for end in ("", "_sd", "_low", "_high")]
+ENDINGS = ("", "_sd", "_low", "_high", "_min", "_max")
+COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", *(f"bpd{end}" for end in ENDINGS)]
+DISTANCES = [f"{name}{end}" for name in ("fd_cifar", "fd_cifar_test") for end in ENDINGS]
 REFERENCES = ["reference_bpd", "reference_fid"]
 
 

@@ -35,7 +35,7 @@ def frontier(**over: object) -> pd.DataFrame:
         )
     ]
     names = ["metric", "variant", "family", "recipe", "weight", "seeds", "bpd", "bpd_sd", "value", "value_sd"]
-    return pd.DataFrame(rows, columns=[*names, "on_front"]).assign(**over)
+    return pd.DataFrame(rows, columns=[*names, "on_front"]).assign(bpd_min=np.nan, bpd_max=np.nan).assign(**over)
 
 
 def draw(folder: Path, table: pd.DataFrame) -> None:
@@ -89,6 +89,18 @@ def test_one_price_that_dwarfs_the_others_does_not_hide_them(tmp_path: Path, dra
     ticks = stretched.get_xticks()
     assert len(ticks) >= 4
     assert all(np.diff(ticks) > 0)
+
+
+def test_bars_on_a_stretched_axis_end_at_seeds(tmp_path: Path, drawn: list[Figure]) -> None:
+    seeds = {"bpd_sd": [0.01, 0.01, 2.9] * 2, "bpd_min": [2.99, 3.01, 4.9] * 2, "bpd_max": [3.01, 3.03, 10.1] * 2}
+    for bpd in ([3.0, 3.4, 6.8], [3.0, 3.02, 6.8]):
+        draw_frontier([tmp_path / "figure.png"], frontier(bpd=bpd * 2, **seeds), TABLE.assign(seeds=3))
+    ends = [[part.get_segments()[0][:, 0] for part in figure.axes[0].collections] for figure in drawn]
+    np.testing.assert_allclose(ends[0], [(2.99, 3.01), (3.39, 3.41), (3.9, 9.7)])
+    np.testing.assert_allclose(ends[1], [(2.99, 3.01), (3.01, 3.03), (4.9, 10.1)])
+    titles = [figure.legends[0].get_title().get_text() for figure in drawn]
+    assert titles[0] == "mean ± sd over 3 training seeds"
+    assert titles[1] == "mean ± sd over 3 training seeds; bars of BPD: lowest to highest"
 
 
 def test_long_names_of_recipes_stay_on_the_page(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -14,10 +14,10 @@ from hybridflow.report.histories import read_history
 from hybridflow.runtime.errors import UserError
 
 
-def write_history(path: Path, bpd: list[float], hybrid: bool = False) -> Path:
+def write_history(path: Path, bpd: list[float], hybrid: bool = False, speed: float = 100.0) -> Path:
     scores = {"discriminator_real": 0.7, "discriminator_fake": 0.3} if hybrid else {}
     rows = [
-        {"step": 50 * i, "images": 3200 * (i + 1), "bpd": value, "images_per_second": 100.0} | scores
+        {"step": 50 * i, "images": 3200 * (i + 1), "bpd": value, "images_per_second": speed} | scores
         for i, value in enumerate(bpd)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -65,6 +65,34 @@ def test_first_steps_do_not_flatten_the_curve_but_a_late_rise_is_shown(tmp_path:
     assert low < 4
     assert 7 < high < 8
     assert "cut off (up to 900)" in drawn[0].axes[0].get_title()
+
+
+def test_no_model_hides_the_others(tmp_path: Path, drawn: list[Figure]) -> None:
+    for fast, bad in ((150.0, 4.2), (1000.0, 6.5)):
+        finals = {"a": (4.0, 20.0), "b": (4.02, 100.0), "c": (4.05, 100.0), "d": (bad, fast)}
+        models = [
+            TrainingCurve(name, write_history(tmp_path / f"{name}.jsonl", [bpd] * 9, speed=speed))
+            for name, (bpd, speed) in finals.items()
+        ]
+        draw_training_curves([tmp_path / "figure.png"], models)
+    plain, hidden = (figure.axes for figure in drawn)
+    assert [ax.get_yscale() for ax in plain] == ["linear", "linear"]
+    assert [ax.get_yscale() for ax in hidden] == ["function", "log"]
+    assert plain[1].get_ylim()[0] == 0
+    bpd = hidden[0]
+    assert bpd.get_ylabel() == "bits/dim of the batch (stretched)"
+    low, third, high = bpd.transData.transform([(0, y) for y in (4.0, 4.05, 6.5)])[:, 1]
+    bottom, top = bpd.bbox.intervaly
+    assert bottom < low < third < high < top
+    assert (third - low) / (high - low) > 0.1, "in proportion, it would be 0.02"
+
+
+def test_pauses_of_the_machine_do_not_change_the_axis(tmp_path: Path, drawn: list[Figure]) -> None:
+    path = write_history(tmp_path / "a.jsonl", [4.0] * 9)
+    text = path.read_text().replace('"images_per_second": 100.0', '"images_per_second": 1.0', 1)
+    path.write_text(text)
+    draw_training_curves([tmp_path / "figure.png"], [TrainingCurve("a", path)])
+    assert drawn[0].axes[1].get_yscale() == "linear"
 
 
 def test_history_with_repeated_and_broken_steps(tmp_path: Path) -> None:

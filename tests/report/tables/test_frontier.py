@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from experiment import Experiment
@@ -27,6 +29,14 @@ def test_a_variant_beaten_in_both_is_not_on_the_front(experiment: Experiment) ->
     text = to_markdown(found, "micro")
     assert "| dcgan | 0.5 | dcgan-0.5 | 3.200 | 40.000 | yes |" in text
     assert "| likelihood alone | 0 | control | 3.100 | 50.000 | – |" in text
+
+
+def test_it_names_the_lowest_and_the_highest_seed(make_experiment: Callable[..., Experiment]) -> None:
+    experiment = make_experiment(seeds=[0, 1, 2])
+    table = table_of(experiment)
+    found = frontier_table(table, experiment.settings).set_index("variant")
+    assert list(found.bpd_min) == list(table.set_index("variant").bpd_min[found.index])
+    np.testing.assert_allclose(found.bpd_max - found.bpd_min, 0.2)
 
 
 def test_without_a_likelihood_there_is_no_point(experiment: Experiment) -> None:

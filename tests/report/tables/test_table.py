@@ -21,7 +21,8 @@ from hybridflow.report.tables.render import escape_latex
 from hybridflow.report.tables.table import read_csv, write_csv, write_table
 from hybridflow.runtime.errors import UserError
 
-COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", "bpd", "bpd_sd", "bpd_low", "bpd_high"]
+ENDINGS = ("", "_sd", "_low", "_high", "_min", "_max")
+COLUMNS = ["variant", "discriminator", "loss", "factor", "family", "seeds", *(f"bpd{end}" for end in ENDINGS)]
 
 
 def write(experiment: Experiment) -> tuple[pd.DataFrame, str, str]:
@@ -37,7 +38,7 @@ def rows(markdown: str) -> list[str]:
 
 def test_one_row_a_variant_with_means_and_deviations_over_seeds(make_experiment: Callable[..., Experiment]) -> None:
     table, markdown, _ = write(make_experiment(seeds=[0, 1]))
-    distances = [f"{name}{end}" for name in ("fd_cifar", "fd_cifar_test") for end in ("", "_sd", "_low", "_high")]
+    distances = [f"{name}{end}" for name in ("fd_cifar", "fd_cifar_test") for end in ENDINGS]
     assert list(table.columns) == [*COLUMNS, *distances, "reference_bpd", "reference_fid"]
     assert list(table.variant) == ["baseline", "control", "dcgan-0.5"]
     assert list(table.discriminator) == ["none", "none", "dcgan"]
@@ -48,6 +49,8 @@ def test_one_row_a_variant_with_means_and_deviations_over_seeds(make_experiment:
     assert list(table.bpd_sd) == pytest.approx([0.1 / math.sqrt(2)] * 3)
     assert list(table.fd_cifar) == [41, 42, 43]
     assert list(table.fd_cifar_sd) == pytest.approx([math.sqrt(2)] * 3)
+    assert list(table.fd_cifar_min) == [40, 41, 42]
+    assert list(table.fd_cifar_max) == [42, 43, 44]
     assert list(table.fd_cifar_test) == [141, 142, 143]
     assert "| dcgan-0.5 | dcgan | 0.5 |" in markdown
     assert "± 0.071 | 43.000 ± 1.414 | 3.35 | 41.5 |" in markdown
@@ -72,7 +75,7 @@ def test_metrics_on_feature_vectors_name_their_numbers_of_images(make_experiment
 
 def test_one_seed_has_errors_over_images(experiment: Experiment) -> None:
     table, markdown, latex = write(experiment)
-    assert table[["bpd_sd", "fd_cifar_sd"]].isna().all(axis=None)
+    assert table[["bpd_sd", "fd_cifar_sd", "bpd_min", "bpd_max"]].isna().all(axis=None)
     assert list(table.fd_cifar_low) == pytest.approx([40 - 0.98, 41 - 0.98, 42 - 0.98], abs=1e-3)
     assert list(table.fd_cifar_high) == pytest.approx([40 + 0.98, 41 + 0.98, 42 + 0.98], abs=1e-3)
     assert (
@@ -92,9 +95,6 @@ def test_several_seeds_have_deviations_and_intervals_over_them(make_experiment: 
     assert "± is the sample standard deviation over them" in markdown
 
 
-def test_the_configuration_chooses_what_is_printed(make_experiment: Callable[..., Experiment]) -> None:
-    table, markdown, _ = write(make_experiment(evaluation={"table": ["fd_cifar_test"]}))
-    assert {"fd_cifar", "fd_cifar_test"} < set(table.columns)
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
 def test_intervals_of_shares_stay_within_their_limits(make_experiment: Callable[..., Experiment], seeds) -> None:
     experiment = make_experiment(seeds=seeds, evaluation={"metrics": ["recall_cifar"]})
@@ -109,6 +109,9 @@ def test_intervals_of_shares_stay_within_their_limits(make_experiment: Callable[
     assert most[0] < 1 == most[1]
 
 
+def test_the_configuration_chooses_what_is_printed(make_experiment: Callable[..., Experiment]) -> None:
+    table, markdown, _ = write(make_experiment(evaluation={"table": ["fd_cifar_test"]}))
+    assert {"fd_cifar", "fd_cifar_test"} < set(table.columns)
     assert "| BPD ↓ | FD-CIFAR (test) ↓ |" in markdown
     with pytest.raises(UserError, match=r"`evaluation.table` names 'fd_cofar', which is not in `evaluation.metrics`"):
         make_experiment(experiment="other", evaluation={"table": ["fd_cofar"]})

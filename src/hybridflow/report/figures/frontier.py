@@ -30,7 +30,8 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
     Those on the Pareto front are filled and joined by a grey band. Every recipe's line starts at the models of
     likelihood training alone. What others report is a cross in the panel of the metric that they report, with a dotted
     line to the variant that it is of. Where one variant pays far more bits/dim than most, the axis of bits/dim is
-    stretched near the lowest, and its label says so.
+    stretched near the lowest, and its label says so. Bars are the deviation over seeds; along a stretched axis, where
+    mean − sd may be far from every seed, they reach from the lowest seed to the highest.
 
     Args:
         frontier: content of ``frontier.csv``.
@@ -57,6 +58,8 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
             if reported:
                 handles.append(Line2D([], [], color="0.3", label="reported by others", **REFERENCE))
             title = f"mean ± sd over {table.seeds.max()} training seeds" if table.seeds.max() > 1 else None
+            if title and any(ax.get_xscale() == "function" for ax in axes.flat):
+                title += "; bars of BPD: lowest to highest"
             longest = max(len(handle.get_label()) for handle in handles)
             columns = max(1, min(int(width * 2.2), int(4.6 * width / (0.6 + 0.07 * longest))))
             figure.legend(handles=handles, title=title, loc="outside lower center", ncols=columns, frameon=False)
@@ -72,7 +75,7 @@ def draw_frontier(outputs: Iterable[str | Path], frontier: pd.DataFrame, table: 
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]) -> None:
-    plain = rows.recipe.str.startswith(LIKELIHOOD)
+    plain, scale = rows.recipe.str.startswith(LIKELIHOOD), stretch(rows.bpd.tolist())
     front = rows[rows.on_front].sort_values("bpd")
     ax.plot(front.bpd, front.value, lw=9, zorder=0.5, label="_front", **FRONT)
     for name, points in rows.groupby("recipe", sort=False):
@@ -82,13 +85,15 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, metric: str, looks: dict[str, Any]
             ax.plot(line.bpd, line.value, color=color, lw=1.2, alpha=0.7, zorder=1)
         for row in points.itertuples(index=False):
             errors = [None if math.isnan(sd) else sd for sd in (row.bpd_sd, row.value_sd)]
+            if scale and errors[0] is not None:
+                errors[0] = [[row.bpd - row.bpd_min], [row.bpd_max - row.bpd]]
             fill = color if row.on_front else "white"
             shape = {"marker": marker, "ms": 8, "mec": color, "mfc": fill, "mew": 1.4, "color": color}
             ax.errorbar(row.bpd, row.value, xerr=errors[0], yerr=errors[1], elinewidth=1, capsize=2, ls="", **shape)
     ax.margins(0.14)
     ax.set(xlabel="BPD ↓ (bits/dim)", ylabel=f"{METRICS[metric].heading} ↓")
     ax.xaxis.set_major_locator(MaxNLocator(6))
-    if scale := stretch(rows.bpd.tolist()):
+    if scale:
         ax.set_xscale("function", functions=(scale.forward, scale.inverse))
         ax.margins(0.14)  # of the scale that there is now
         ax.set_xticks(scale.ticks(*ax.get_xlim()))

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hybridflow.report.figures.style import figure_style, save_figure, series_colors
 from hybridflow.report.histories import read_history
+from hybridflow.report.stretch import stretch
 
 MARKERS = ("o", "x")  # of the first and second quantity in a panel, for histories of a few steps
 DASHES = ("-", "--", ":", "-.")
@@ -25,6 +26,8 @@ PANELS = (
     ("images per second", ("images_per_second",)),
 )
 """Label of the axis, and columns of the history."""
+
+FAR = 10  # the fastest model's speed over the slowest one's, from which on a linear axis would hide the slow ones
 
 
 class TrainingCurve(NamedTuple):
@@ -89,7 +92,12 @@ def _draw_panel(
         shown = [Line2D([], [], color="0.3", ls=dash, marker=mark, label=kind) for kind, dash, mark in kinds]
         ax.legend(handles=shown, loc="best", framealpha=0.9)
     else:
-        ax.set_ylim(bottom=0)
+        medians = [curve.images_per_second.median() for _, curve in curves]  # the machine's pauses are no model's speed
+        if 0 < FAR * min(medians) < max(medians):
+            ax.set_yscale("log")
+            ax.yaxis.set_major_formatter("{x:g}")
+        else:
+            ax.set_ylim(bottom=0)
 
 
 def _dashes(count: int) -> list[str]:
@@ -111,7 +119,7 @@ def _draw_curve(ax: Axes, images: pd.Series, values: pd.Series, color: object, s
 
 
 def _limit_bpd(ax: Axes, curves: Sequence[pd.DataFrame]) -> None:
-    """Cuts off the first steps of a fresh model, whose bits/dim would flatten everything after them."""
+    """Cuts off the first steps of a fresh model, and stretches the axis, where one model would flatten all others."""
     top, bottom, highest = -math.inf, math.inf, -math.inf
     for curve in curves:
         bpd = curve.bpd.dropna()
@@ -120,6 +128,14 @@ def _limit_bpd(ax: Axes, curves: Sequence[pd.DataFrame]) -> None:
     if bottom > 0 and top > 4 * bottom:
         ax.set_yscale("log")
         ax.set_ylim(bottom / 1.1, top * 1.1)
+    elif scale := stretch([curve.bpd.dropna().iloc[-1] for curve in curves]):
+        ax.set_yscale("function", functions=(scale.forward, scale.inverse))
+        low, high = scale.forward([bottom, top])
+        pad = 0.05 * (high - low)
+        ax.set_ylim(*scale.inverse([low - pad, high + pad]))
+        ax.set_yticks(scale.ticks(*ax.get_ylim()))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.set_ylabel(f"{ax.get_ylabel()} (stretched)")
     else:
         pad = 0.05 * (top - bottom) or 0.1
         ax.set_ylim(bottom - pad, top + pad)

@@ -88,7 +88,7 @@ def quantity(
     shown: Callable[[Sequence[Value]], bool] = always,
     limits: tuple[float, float] = UNLIMITED,
 ) -> Column:
-    """The column of a number that is measured: mean over seeds, deviation over them, 95 % interval.
+    """The column of a number that is measured: mean over seeds, deviation over them, 95 % interval, lowest and highest.
 
     Args:
         values: of every model of a row, one a seed.
@@ -107,10 +107,16 @@ def quantity(
         ends = seed_interval(found, limits) if several else image_interval(found[0], error, limits)
         return ends and ends[end]
 
+    def extreme(row: Row, choose: Callable[[Sequence[float]], float]) -> float | None:
+        found = values(row)
+        return None if len(found) < 2 or None in found else choose(found)
+
     further = {
         "sd": lambda row: deviation(values(row)),
         "low": lambda row: interval(row, 0),
         "high": lambda row: interval(row, 1),
+        "min": lambda row: extreme(row, min),
+        "max": lambda row: extreme(row, max),
     }
     return Column(
         name, heading, lambda row: mean(values(row)), _decimals(digits), spread=spread, further=further, shown=shown

@@ -12,7 +12,8 @@ from hybridflow.config.metrics import METRICS
 from hybridflow.report.recipes import LIKELIHOOD, recipes
 from hybridflow.report.tables.render import MISSING, escape_markdown, markdown_table
 
-COLUMNS = ("metric", "variant", "family", "recipe", "weight", "seeds", "bpd", "bpd_sd", "value", "value_sd", "on_front")
+BPD = ("bpd", "bpd_sd", "bpd_min", "bpd_max")
+COLUMNS = ("metric", "variant", "family", "recipe", "weight", "seeds", *BPD, "value", "value_sd", "on_front")
 
 
 def distances(settings: Settings) -> list[str]:
@@ -42,7 +43,7 @@ def frontier_table(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
                     "value": row[metric],
                     "value_sd": row[f"{metric}_sd"],
                     "on_front": not beaten,
-                    **{name: row[name] for name in ("variant", "family", "seeds", "bpd", "bpd_sd")},
+                    **{name: row[name] for name in ("variant", "family", "seeds", *BPD)},
                 }
             )
     found = pd.DataFrame(rows, columns=list(COLUMNS))
