@@ -21,8 +21,8 @@ PROVENANCE = {
 DETAILS = "# Details\n\n## Costs of training\n\n| Variant | h:mm:ss |\n| :-- | --: |\n| baseline | 0:00:10 |\n"
 
 
-def build(experiment: Experiment, folder: Path) -> Path:
-    """Writes the page and its tables into ``folder``; returns the page's path."""
+def build(experiment: Experiment, folder: Path, *figures: tuple[Path, str]) -> Path:
+    """Writes the page and its tables into ``folder``, with these figures and one more; returns the page's path."""
     rng = np.random.default_rng(0)
     for name, seed in experiment.settings.models:
         np.save(experiment.files(name, seed).samples, rng.integers(0, 256, (70, 3, 32, 32), dtype=np.uint8))
@@ -32,5 +32,6 @@ def build(experiment: Experiment, folder: Path) -> Path:
     Image.fromarray(rng.integers(0, 256, (900, 2000, 3), dtype=np.uint8)).save(folder / "figure.png")
     frontier = frontier_table(read_csv(tables[0]), experiment.settings)
     page = folder / "report.html"
-    write_page(page, results, frontier, [(folder / "figure.png", "Noise <b> & more")], DETAILS, PROVENANCE)
+    shown = [(folder / "figure.png", "Noise <b> & more"), *figures]
+    write_page(page, results, frontier, shown, DETAILS, PROVENANCE)
     return page

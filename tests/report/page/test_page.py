@@ -14,6 +14,7 @@ from PIL import Image
 from report_page import build
 
 from hybridflow.config.extractors import INCEPTION_SHA256
+from hybridflow.report.figures.animation import animate_training
 from hybridflow.report.page.images import ENOUGH, embed_file
 
 
@@ -57,6 +58,16 @@ def test_what_others_report_is_a_cross(make_experiment: Callable[..., Experiment
     ]
     assert all(50 <= float(x) <= 390 and 10 <= float(y) <= 255 for x, y, _ in crosses), "inside the panel"
     assert "crosses are what others report" in text
+
+
+def test_an_animation_that_shows_nothing_is_left_out(experiment: Experiment, tmp_path: Path) -> None:
+    animate_training(tmp_path / "still.gif", [("a", [])])
+    frames = [Image.new("L", (8, 8), level) for level in (0, 255)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    figures = [(tmp_path / f"{name}.gif", f"A {name} one") for name in ("still", "moving")]
+    text = build(experiment, tmp_path, *figures).read_text(encoding="utf-8")
+    assert "A moving one" in text
+    assert "A still one" not in text
 
 
 def test_large_pictures_shrink_and_small_ones_stay(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def embed_file(path: Path) -> Picture:
     return Picture(_uri(content, kind), *size)
 
 
+def is_still(path: Path) -> bool:
+    """Whether it is an animation in which nothing moves: of one frame, as of trainings that left no grids."""
+    with Image.open(path) as image:
+        return image.format == "GIF" and image.n_frames == 1
+
+
 def embed_grid(picture: np.ndarray) -> str:
     """The data URI of an (H, W, 3) uint8 picture, as a JPEG."""
     return _uri(_encode(Image.fromarray(picture)), "jpeg")

@@ -16,7 +16,7 @@ from markdown import markdown
 from hybridflow.evaluation.sampling import image_grid
 from hybridflow.io.arrays import read_array
 from hybridflow.io.files import write_text
-from hybridflow.report.page.images import embed_file, embed_grid
+from hybridflow.report.page.images import embed_file, embed_grid, is_still
 from hybridflow.report.page.tradeoff import recipe_colors, tradeoff_panels
 from hybridflow.report.results import Results
 from hybridflow.report.tables.columns import Column, table_columns
@@ -40,7 +40,7 @@ def write_page(
 
     Args:
         frontier: content of ``frontier.csv``.
-        figures: picture files, each with what it shows in words.
+        figures: picture files, each with what it shows in words; an animation of one frame is left out.
         details: Markdown that follows the figures; its first line is a title that the page has already.
         provenance: content of ``provenance.json``.
 
@@ -66,7 +66,7 @@ def write_page(
         notes=notes,
         panels=tradeoff_panels(frontier, {row.variant.name: row.reference for row in results.rows if row.reference}),
         recipes=recipe_colors(frontier),
-        figures=[vars(embed_file(Path(file))) | {"alt": words} for file, words in figures],
+        figures=[vars(embed_file(Path(file))) | {"alt": words} for file, words in figures if not is_still(Path(file))],
         details=_with_boxes(markdown(details.partition("\n")[2], extensions=["tables"])),
         provenance=_provenance(provenance),
         citations=WORKS,

@@ -82,7 +82,8 @@ def to_markdown(frontier: pd.DataFrame, experiment: str) -> str:
             for row in rows.itertuples(index=False)
         ]
         headings = ("Recipe", "Weight", "Variant", "BPD ↓", f"{metric.heading} ↓", "On the front")
-        lines += [f"## {metric.heading}", "", *markdown_table(headings, cells, ("Recipe", "Variant")), ""]
+        lines += [f"## {escape_markdown(metric.heading)}", ""]
+        lines += [*markdown_table(headings, cells, ("Recipe", "Variant")), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

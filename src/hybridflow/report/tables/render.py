@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ class Printed:
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> list[str]:
     """The lines of a Markdown table; columns with the headings ``left`` are aligned left, others right."""
     alignment = [":--" if heading in left else "--:" for heading in headings]
-    cells = [list(headings), alignment, *([escape_markdown(cell) for cell in row] for row in rows)]
-    return ["| " + " | ".join(row) + " |" for row in cells]
+    first, *others = ([escape_markdown(cell) for cell in row] for row in (headings, *rows))
+    return ["| " + " | ".join(row) + " |" for row in (first, alignment, *others)]
 
 
 def to_markdown(table: Printed) -> str:
@@ -93,8 +94,8 @@ def to_latex(table: Printed) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text with Markdown's special characters taken literally."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
+    """Text with Markdown's special characters taken literally; ``<`` is an entity, since the page knows no ``\\<``."""
+    return re.sub(r"([\\`*_|\[\]])", r"\\\1", html.escape(text, quote=False))
 
 
 def escape_latex(text: str) -> str:
