@@ -26,6 +26,9 @@ setup: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one with make PYTHON=python3.12 ..." >&2; exit 1; }
+	@case "$(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)" in *" "*) \
+	  echo "error: Snakemake cannot start a Python whose path has a space; name another one with make VENV=/... ..." >&2; \
+	  exit 1;; esac
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "error: $(PYTHON) cannot make virtual environments; install it, e.g. apt install python3-venv" >&2; exit 1; }
 	@echo "installing the pinned packages into $(VENV) (about 6 GB; minutes)"

@@ -14,12 +14,16 @@ from hybridflow.io.files import remove_partial, write_error, writing
 from hybridflow.io.locks import exclusive_lock
 from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.progress import log_only
+from hybridflow.runtime.revision import code_revision
 
 LESS_MEMORY = {
     "train_variant": "set training.checkpointing: true (same result) or lower training.batch_size (another model)",
     "prepare_extractor": "use a machine with more memory, or lower train_batch_size of the classifier (another one)",
     "evaluate_likelihood": "lower evaluation.likelihood.batch_size",
-    "sample_images": "lower sampling.batch_size (same images)",
+    "sample_images": "lower sampling.batch_size (same images up to rounding)",
+    "sample_temperature": "lower sampling.batch_size (same images up to rounding)",
+    "measure_temperature": "lower batch_size of the extractor under evaluation.extractors (same result)",
+    "evaluate_temperature": "lower evaluation.features (other values of metrics that need features)",
     "measure_reference": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_calibration": "lower batch_size of the extractor under evaluation.extractors (same result)",
     "measure_reference_vectors": "lower batch_size of the extractor under evaluation.extractors (same result)",
@@ -80,6 +84,7 @@ def workflow_job(snakemake: Any, lock: Path | None = None) -> Iterator[Settings]
         lock: the lock file, of a job that several experiments share; the default lies beside the log file.
     """
     log = Path(snakemake.log[0])
+    code_revision()
     try:
         with exclusive_lock(lock or log.with_name(f".{log.name}.lock"), f"is still doing this job ({log.stem})"):
             # Opened inside: Snakemake has deleted the log of the process that was waited for.

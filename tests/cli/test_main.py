@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from checkout import Project
 
 from hybridflow.cli.main import main
 
@@ -37,6 +40,39 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object, status: int 
 def test_sample_options(option: str, value: str, sentence: str, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert sentence in refused(capsys, "sample", "checkpoint.safetensors", option, value)
+
+
+def test_samples_depend_on_the_seed_and_the_temperature(finished: Project, tmp_path: Path) -> None:
+    checkpoint = finished.path / "results/micro/baseline/seed0/checkpoint.safetensors"
+    drawn = []
+    for options in ([], [], ["--seed", "1"], ["--temperature", "0.5"]):
+        out = tmp_path / "grid.png"
+        assert main(["sample", str(checkpoint), "--n", "4", "--columns", "2", "--out", str(out), *options]) == 0
+        drawn.append(out.read_bytes())
+    assert drawn[0] == drawn[1]
+    assert len({*drawn}) == 3
+
+
+def test_status_can_be_asked_by_its_exit_status(finished: Project) -> None:
+    command = [sys.executable, "-m", "hybridflow.cli.main", "status", "--check", "--configfile", "micro.yaml"]
+    assert finished.run(*command).returncode == 0
+    assert finished.run(*command, "config.yaml", check=False).returncode == 3
+
+
+def test_a_reader_that_has_read_enough_ends_the_command(finished: Project) -> None:
+    command = f"'{sys.executable}' -m hybridflow.cli.main list | head -1; exit ${{PIPESTATUS[0]}}"
+    done = finished.run("bash", "-c", command, check=False)
+    assert done.returncode == 141
+    assert "Traceback" not in done.stdout
+
+
+def test_what_cannot_be_read_is_not_called_unwritable(tmp_path: Path, capsys, monkeypatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "a.safetensors")
+
+    monkeypatch.setattr("hybridflow.models.checkpoint.load_generator", refuse)
+    said = refused(capsys, "sample", tmp_path / "a.safetensors", "--out", tmp_path / "x.png")
+    assert said.startswith("error: cannot use a.safetensors: Permission denied; check its permissions")
 
 
 def test_a_foreign_file_is_not_called_damaged(tmp_path: Path, capsys, monkeypatch) -> None:

@@ -207,7 +207,7 @@ def test_resumable_array(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.npy"]
 
 
-@pytest.mark.parametrize("change", ["key", "shape", "dtype", "note", "rows"])
+@pytest.mark.parametrize("change", ["key", "shape", "dtype", "note", "rows", "bit"])
 def test_rows_of_another_computation_are_not_kept(tmp_path, change):
     path = tmp_path / "a.npy"
     ResumableArray(path, (5, 2), np.float32, {"key": "a"}).append(np.ones((2, 2), np.float32))
@@ -220,6 +220,11 @@ def test_rows_of_another_computation_are_not_kept(tmp_path, change):
         arguments["dtype"] = np.float64
     elif change == "note":
         (tmp_path / ".a.npy.rows.json").write_text("{cut")
+    elif change == "bit":
+        rows = tmp_path / ".a.npy.rows"
+        content = bytearray(rows.read_bytes())
+        content[0] ^= 1
+        rows.write_bytes(content)
     else:
         (tmp_path / ".a.npy.rows").unlink()
     assert ResumableArray(path, **arguments).done == 0

@@ -68,6 +68,8 @@ def test_every_tracked_file_is_in_the_image() -> None:
         "results/cpu/baseline/seed0/features/x.npy",
         "store/baseline-seed0-0d3fd7525f1b.safetensors",
         "store/baseline-seed0-0d3fd7525f1b.json",
+        "store/baseline-seed0-0d3fd7525f1b.resume-a",
+        "results/cpu/baseline/seed0/.samples.npy.rows",
         ".dvc/config.local",
     ],
 )

@@ -16,6 +16,12 @@ except ModuleNotFoundError as error:
         "run `make setup` and use .venv/bin/snakemake."
     )
 
+if len(sys.executable.split()) > 1:
+    raise WorkflowError(
+        f"Snakemake cannot start jobs with a Python whose path has a space ({sys.executable}); "
+        "make the environment elsewhere, with `make VENV=/path/without/spaces setup`."
+    )
+
 
 def strict_config():
     """What the configuration files and the command line say."""

@@ -27,7 +27,7 @@ def reference_family(path: Path) -> str:
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         detail = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise UserError(f"cannot read {path} as a reference file (.npz with config_json): {detail}.") from None
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise UserError(f"{path} is of the family {family!r}; reference files are known for: {', '.join(FAMILIES)}.")
     return family
 

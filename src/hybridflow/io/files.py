@@ -48,10 +48,12 @@ def write_error(error: BaseException | None, path: str | Path | None = None) -> 
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in REFUSED:
-            advice = "free some space" if error.errno in FULL else "make it writable"
+            full = error.errno in FULL
+            advice = "free some space" if full else "make it writable" if path else "check its permissions and the disk"
             file = path or error.filename or "a file"
             return WriteError(
-                f"cannot write {file}: {os.strerror(error.errno)}; {advice} and run the same command again."
+                f"cannot {'write' if path or full else 'use'} {file}: {os.strerror(error.errno)}; {advice} and run the "
+                "same command again."
             )
         error = error.__cause__ or error.__context__
     return None
@@ -89,7 +91,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             with temporary.open("rb+") as handle:
-                os.fchmod(handle.fileno(), 0o666 & ~_umask())  # some writers make files only their owner can read
                 os.fsync(handle.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
@@ -112,13 +113,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path: str | Path, text: str) -> None:

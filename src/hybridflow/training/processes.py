@@ -29,6 +29,7 @@ from hybridflow.data.images import load_images, split_holdout
 from hybridflow.runtime.allocator import keep_freed_memory
 from hybridflow.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from hybridflow.runtime.errors import UserError
+from hybridflow.runtime.revision import code_revision
 from hybridflow.training.loop import train
 from hybridflow.training.state import Job
 
@@ -207,6 +208,7 @@ def main() -> int:
     load_extensions(pickle.load(sys.stdin.buffer))
     work = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    code_revision()  # before the checkout can change
     try:
         work.run()
     except UserError as error:
