@@ -78,6 +78,17 @@ def test_lists_and_mappings_can_be_values() -> None:
     assert (found.inward_gradient, found.penalties.r1, found.penalties.r2) == (True, 2, 1)
 
 
+def test_a_swept_loss_drops_the_variants_options_and_no_swept_one() -> None:
+    swept = {
+        "name": "x-{r1}-{loss}",
+        "variant": {"adversarial": {"loss": "relativistic", "gradient_clip": 3}},
+        "over": {"adversarial.penalties.r1": [1, 2], "adversarial.loss": ["hinge", "relativistic"]},
+    }
+    found = {name: entry.adversarial for name, entry in parse_settings(config(s=swept)).variants.items()}
+    assert [found[f"x-{r1}-{loss}"].penalties.r1 for r1 in (1, 2) for loss in ("hinge", "relativistic")] == [1, 1, 2, 2]
+    assert [found[f"x-1-{loss}"].gradient_clip for loss in ("hinge", "relativistic")] == [None, 3]
+
+
 def test_null_drops_a_sweep_and_the_input_is_not_changed() -> None:
     given = config({"dcgan-1-0.0001": None}, weights=WEIGHTS, other=None)
     assert len(parse_settings(given).variants) == 5, "a variant that is null makes room for one of a sweep"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hybridflow.config.yaml_files import read_yaml, resolve_text
+from hybridflow.config.yaml_files import merge, read_yaml, resolve_text
 from hybridflow.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +119,31 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
 def test_texts_of_the_command_line_mean_what_they_would_in_a_file():
     found = resolve_text({"small": "false", "seeds": ["0", "1"], "a": {"lr": "1e-3", "b": "x", "c": None, "d": 2}})
     assert found == {"small": False, "seeds": [0, 1], "a": {"lr": 1e-3, "b": "x", "c": None, "d": 2}}
+
+
+@pytest.mark.parametrize(
+    ("base", "over"),
+    [
+        ({"generator": {"family": "nice", "width": 3}}, {"generator": {"family": "glow"}}),
+        (
+            {"variants": {"b": {"adversarial": {"loss": "hinge", "a": 1}}}},
+            {"variants": {"b": {"adversarial": {"loss": "x"}}}},
+        ),
+        ({"discriminators": {"d": {"kind": "dcgan", "width": 3}}}, {"discriminators": {"d": {"kind": "patchgan"}}}),
+    ],
+)
+def test_another_class_takes_none_of_the_formers_options(base, over):
+    assert merge(base, over) == over
+
+
+def test_both_kinds_of_dequantization_have_the_same_options():
+    base = {"generator": {"dequantization": {"kind": "variational", "steps": 2}}}
+    found = merge(base, {"generator": {"dequantization": {"kind": "uniform"}}})
+    assert found == {"generator": {"dequantization": {"kind": "uniform", "steps": 2}}}
+
+
+@pytest.mark.parametrize("section", ["variants", "discriminators", "sweep"])
+@pytest.mark.parametrize("name", ["loss", "family", "kind"])
+def test_an_entry_may_have_the_name_of_a_choice(section, name):
+    entries = {name: {"x": 1}, "other": {"x": 2}}
+    assert merge({section: entries}, {section: {name: {"x": 3}}}) == {section: entries | {name: {"x": 3}}}

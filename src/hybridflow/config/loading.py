@@ -13,10 +13,8 @@ from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES, AdversarialSet
 from hybridflow.config.evaluation import EvaluationSettings
 from hybridflow.config.experiment import EvaluationEntry, ExperimentFile, Settings, Variant, VariantEntry
 from hybridflow.config.extractors import EXTRACTORS
-from hybridflow.config.fields import Section
 from hybridflow.config.generators import GENERATORS, GeneratorSettings
 from hybridflow.config.metrics import METRICS
-from hybridflow.config.registry import Registry
 from hybridflow.config.sweeps import expand_sweeps
 from hybridflow.config.training import TrainingSettings
 from hybridflow.config.validation import choose, hint, shown, validate
@@ -127,18 +125,15 @@ def _resolve(base: _Base, name: str, entry: VariantEntry, where: str) -> Variant
         discriminator=discriminators[entry.discriminator] if entry.discriminator is not None else None,
         adversarial_weight=entry.adversarial_weight,
         init_from=entry.init_from,
-        generator=_choice(GENERATORS, "family", base.generator, entry.generator, f"{where}.generator"),
-        adversarial=_choice(LOSSES, "loss", base.adversarial, entry.adversarial, f"{where}.adversarial"),
+        generator=choose(
+            GENERATORS, "family", merge(base.generator.model_dump(), entry.generator), f"{where}.generator"
+        ),
+        adversarial=choose(
+            LOSSES, "loss", merge(base.adversarial.model_dump(), entry.adversarial), f"{where}.adversarial"
+        ),
         training=validate(TrainingSettings, merge(base.training.model_dump(), entry.training), f"{where}.training"),
         reference=entry.reference,
     )
-
-
-def _choice(registry: Registry, key: str, base: Section, changes: Mapping[str, Any], where: str) -> Any:
-    """``changes`` over ``base``; over nothing if they choose another class, whose options are others."""
-    own = base.model_dump()
-    other = key in changes and changes[key] != own[key]
-    return choose(registry, key, dict(changes) if other else merge(own, dict(changes)), where)
 
 
 def _evaluation(entry: EvaluationEntry) -> EvaluationSettings:

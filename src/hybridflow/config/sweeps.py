@@ -54,9 +54,10 @@ def _variants(sweep: SweepEntry, where: str) -> Iterator[tuple[str, dict[str, An
         raise UserError(f"config: `{where}.over` has {count} combinations, but {LIMIT} is the most; list fewer values.")
     for values in itertools.product(*sweep.over.values()):
         chosen = dict(zip(sweep.over, values, strict=True))
-        entry = sweep.variant
+        swept: dict[str, Any] = {}
         for setting, value in chosen.items():
-            entry = merge(entry, _nested(setting, value))
+            swept = merge(swept, _nested(setting, value))
+        entry = merge(sweep.variant, swept)  # once: another loss drops the variant's options, and none that is swept
         name = _fill(sweep.name, chosen, f"{where}.name")
         if not re.fullmatch(NAME_PATTERN, name):
             raise UserError(

@@ -29,15 +29,32 @@ def read_config(*paths: str | Path, command_line: Mapping[str, Any] | None = Non
     return merge(config, resolve_text(dict(command_line or {})))
 
 
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``, mapping by mapping; another family or loss takes none of the former's options."""
-    if any(key in base and key in over and base[key] != over[key] for key in ("family", "loss")):
+CHOICES = ("family", "loss")
+"""Settings that choose a class, whose options are others."""
+
+
+def merge(base: dict[str, Any], over: dict[str, Any], choices: tuple[str, ...] = CHOICES) -> dict[str, Any]:
+    """``over`` laid over ``base``, mapping by mapping.
+
+    Another family, loss or kind of discriminator takes none of the former's options.
+
+    Args:
+        choices: names of settings that choose a class.
+    """
+    if any(_chooses_anew(base.get(key), over.get(key)) for key in choices):
         return dict(over)
     merged = dict(base)
     for key, value in over.items():
+        # Elsewhere a kind chooses no class: both kinds of dequantization have the same options.
+        inside = (*CHOICES, "kind") if key == "discriminators" else choices
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value, inside) if both else value
     return merged
+
+
+def _chooses_anew(before: Any, now: Any) -> bool:
+    """Whether both are names, and different ones; a mapping is an entry that a user called ``loss``, say."""
+    return isinstance(before, str) and isinstance(now, str) and before != now
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
