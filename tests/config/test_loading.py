@@ -37,6 +37,7 @@ def parsed(over: dict) -> Any:
 
 PATTERN = "but it must start with a letter or digit and hold only letters, digits, '.', '_' and '-' (64 at most)."
 ADVERSARIAL = {"discriminator": "dcgan", "adversarial_weight": 1.0}
+NONE_COMPARED = {"extractor": "dinov2"}
 SHARED = variant(**ADVERSARIAL) | training(batch_size=64, devices=2)
 
 SENTENCES: list[tuple[dict, str]] = [
@@ -85,6 +86,13 @@ SENTENCES: list[tuple[dict, str]] = [
     ),
     (training(batch_size=64, devices=3), "`training`: batch_size must be a multiple of devices, so that each gets"),
     ({"dataset": {"source": "folder"}}, "`dataset`: folder must name a directory with train/ and test/ when source is"),
+    (
+        {"dataset": {"folder": "x"}},
+        "`dataset`: folder is 'x', but source is 'cifar10'; set source to folder, or folder",
+    ),
+    (training(distance=NONE_COMPARED), "config: `training.distance.extractor` is 'dinov2', but no metric of"),
+    (training(distance=NONE_COMPARED), "for cifar_classifier, or set `training.distance.extractor` to null."),
+    (variant(training={"distance": NONE_COMPARED}), "or set `variants.b.training.distance.extractor` to null."),
     ({"dataset": {"source": "folder", "folder": "x"}}, "names 'fd_cifar', whose classifier is trained on CIFAR-10's"),
     ({"evaluation": {"likelihood": {"split": "holdout"}}}, "but dataset.holdout keeps no images back; set it to 2 or"),
     ({"sampling": {"images": 2048}}, "`sampling.images` is 2048, but `evaluation.metrics` names 'fid', which compares"),

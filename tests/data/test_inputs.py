@@ -53,6 +53,20 @@ def test_weights_must_be_there(tmp_path):
         check_inputs(named(weights))
 
 
+def test_weights_that_nothing_fetches_must_be_a_file(tmp_path):
+    def named(weights, metric="fd_dinov2"):
+        return settings(evaluation={"metrics": ["fd_cifar", metric], "extractors": {"dinov2": {"weights": weights}}})
+
+    file = tmp_path / "weights.pth"
+    file.touch()
+    for weights in (None, "https://example.org/weights.pth", file.as_uri(), str(tmp_path)):
+        with pytest.raises(UserError, match=r"which is not a file; name the file, or take its metrics out") as error:
+            check_inputs(named(weights))
+        assert "fetched" not in str(error.value)
+    check_inputs(named(str(file)))
+    check_inputs(named(None, "fd_cifar_test"))
+
+
 def test_it_is_fast_to_import():
     code = "import sys, hybridflow.data.inputs; sys.exit(bool({'torch', 'numpy', 'PIL'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,6 +10,7 @@ import pytest
 from experiment import CLASS_COUNTS, Experiment
 
 from hybridflow.config.generators import DenseFlowSettings
+from hybridflow.io.records import write_record
 from hybridflow.report.results import Measured, differences
 from hybridflow.runtime.errors import UserError
 
@@ -71,6 +72,15 @@ def test_a_missing_or_damaged_record_is_named(experiment: Experiment) -> None:
     path.unlink()
     with pytest.raises(UserError, match=r"control/seed0/likelihood.json is missing"):
         experiment.read()
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_calibration_that_is_switched_off_is_not_read(
+    make_experiment: Callable[..., Experiment], calibrated: bool
+) -> None:
+    experiment = make_experiment(evaluation={"extractors": {"cifar_classifier": {"calibrated": calibrated}}})
+    write_record(experiment.folder / "reference" / "calibration-cifar_classifier.json", {"rows": []}, ())
+    assert list(experiment.read().calibrations) == ["cifar_classifier"] * calibrated
 
 
 def test_a_generator_without_a_likelihood_needs_no_record_of_one(

@@ -10,6 +10,7 @@ import pytest
 from forks import start
 
 from hybridflow.config.experiment import Settings
+from hybridflow.config.extractors import EXTRACTORS
 from hybridflow.config.fields import AsBefore
 from hybridflow.config.loading import load_settings, parse_settings
 from hybridflow.config.training import TrainingSettings
@@ -202,6 +203,14 @@ def test_no_adversarial_setting_hides_one_of_the_training_in_a_key():
     adversarial = type(variant.adversarial)(**on)
     training = variant.training.model_copy(update={"gradient_clip": 1.0, "ema_decay": 0.5})
     assert not set(adversarial.key_values()) & set(training.key_values())
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_an_extractors_version_changes_its_identity(name, monkeypatch):
+    extractor = EXTRACTORS[name].settings()
+    before = extractor.identity("d")
+    monkeypatch.setattr(type(extractor), "version", 2)
+    assert extractor.identity("d") != before
 
 
 def test_training_version_changes_every_key(monkeypatch):

@@ -101,6 +101,17 @@ def test_a_variant_is_one_entry(project: Project) -> None:
     assert all(after[k] == before[k] + 1 for k in per_model)
 
 
+def test_a_variants_jobs_have_its_threads(project: Project) -> None:
+    project.write("threads.yaml", "variants: {dcgan-0.5: {training: {threads: 3, batch_size: 16, devices: 2}}}")
+    command = [sys.executable, "-m", "snakemake", "-n", "--verbose", "--cores", "8"]
+    output = project.run(*command, "--configfile", "micro.yaml", "threads.yaml").stdout
+    jobs = re.findall(r"^rule (\w+):\n((?: +.*\n)+)", output, flags=re.MULTILINE)
+    threads = {rule: re.search(r"threads: (\d)", job) for rule, job in jobs if "variant=dcgan-0.5" in job}
+    found = {rule: int(number[1]) for rule, number in threads.items() if number}
+    measured = ("evaluate_likelihood", "sample_images", "measure_samples", "evaluate_fidelity")
+    assert found == {"train_variant": 6, **dict.fromkeys(measured, 3)}
+
+
 @pytest.mark.slow
 def test_a_training_on_two_devices(project: Project) -> None:
     write_dataset(project)

@@ -146,7 +146,13 @@ def training_gpus(wildcards):
 
 def training_threads(wildcards):
     """CPU threads of a variant's training: those of all its processes."""
-    return SETTINGS.training.threads * variant_settings(wildcards).training.devices
+    training = variant_settings(wildcards).training
+    return training.threads * training.devices
+
+
+def variant_threads(wildcards):
+    """CPU threads of a job which computes with a variant."""
+    return variant_settings(wildcards).training.threads
 
 
 def computing_memory(wildcards):

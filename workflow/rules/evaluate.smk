@@ -13,7 +13,7 @@ rule evaluate_likelihood:
         f"{BENCHMARKS}/evaluate_likelihood/{{variant}}-seed{{seed}}.tsv"
     conda:
         "../envs/environment.yml"
-    threads: SETTINGS.training.threads
+    threads: variant_threads
     resources:
         gpu=variant_gpus,
         mem_mb=computing_memory,
@@ -37,7 +37,7 @@ rule sample_images:
         f"{BENCHMARKS}/sample_images/{{variant}}-seed{{seed}}.tsv"
     conda:
         "../envs/environment.yml"
-    threads: SETTINGS.training.threads
+    threads: variant_threads
     resources:
         gpu=variant_gpus,
         mem_mb=computing_memory,
@@ -139,7 +139,7 @@ rule measure_samples:
         f"{BENCHMARKS}/measure_samples/{{variant}}-seed{{seed}}-{{extractor}}.tsv"
     conda:
         "../envs/environment.yml"
-    threads: SETTINGS.training.threads
+    threads: variant_threads
     resources:
         gpu=variant_gpus,
         mem_mb=computing_memory,
@@ -168,7 +168,7 @@ rule evaluate_fidelity:
         f"{BENCHMARKS}/evaluate_fidelity/{{variant}}-seed{{seed}}.tsv"
     conda:
         "../envs/environment.yml"
-    threads: SETTINGS.training.threads
+    threads: variant_threads
     resources:
         mem_mb=computing_memory,
     params:

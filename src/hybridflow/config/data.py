@@ -21,7 +21,11 @@ class DatasetSettings(Section):
     holdout: NonNegativeInt = Field(0, description="training images kept back, the last ones, for choosing settings")
 
     @model_validator(mode="after")
-    def _folder_is_given(self) -> DatasetSettings:
+    def _folder_and_source_agree(self) -> DatasetSettings:
         if self.source == "folder" and self.folder is None:
             raise ValueError("folder must name a directory with train/ and test/ when source is 'folder'")
+        if self.source != "folder" and self.folder is not None:
+            raise ValueError(
+                f"folder is {self.folder!r}, but source is {self.source!r}; set source to folder, or folder to null"
+            )
         return self

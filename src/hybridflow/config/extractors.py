@@ -29,12 +29,14 @@ class ExtractorSettings(Section):
     Attributes:
         stored_as: name under which the store keeps its weights, if they are trained here.
         needs_labels: whether it is trained on CIFAR-10's labels, which a folder of images does not have.
+        needs_file: whether its ``weights`` must be a file of the user's, which nothing fetches.
         features: how many features an image has; None if that is not known before the network is there.
         version: raise it when a change of the code changes its weights or the features of the same images.
     """
 
     stored_as: ClassVar[str | None] = None
     needs_labels: ClassVar[bool] = False
+    needs_file: ClassVar[bool] = False
     features: ClassVar[int | None] = None
     version: ClassVar[int] = 1
 
@@ -66,9 +68,12 @@ class InceptionSettings(ExtractorSettings):
         return None if self.weights is None or "://" in self.weights else Path(self.weights).expanduser()
 
     def identity(self, dataset: str) -> str:
-        """``inception-`` and the SHA-256 of the weights; whatever comes from an address has the official one."""
-        own = self.own_file
-        return f"inception-{sha256_file(own) if own is not None and own.is_file() else INCEPTION_SHA256}"
+        """``inception-`` and the SHA-256 of the weights; whatever comes from an address has the official one.
+
+        The first version of the code has no mark, as in the keys of its results.
+        """
+        own, later = self.own_file, f"-v{self.version}" if self.version != 1 else ""
+        return f"inception-{sha256_file(own) if own is not None and own.is_file() else INCEPTION_SHA256}{later}"
 
 
 class CifarClassifierSettings(ExtractorSettings):
@@ -105,6 +110,8 @@ class EfficientNetSettings(ExtractorSettings):
 
 class Dinov2Settings(ExtractorSettings):
     """A DINOv2 vision transformer, whose features define FD-DINOv2; its weights are a file of yours."""
+
+    needs_file: ClassVar[bool] = True
 
     calibrated: Annotated[Bool, NotInKey()] = Field(False, description=CALIBRATED)
     weights: Text | None = Field(None, description="path of a published file, such as dinov2_vitl14_pretrain.pth")

@@ -66,6 +66,7 @@ def parse_settings(config: Any) -> Settings:
         variants={name: variants[name] for name in sorted(variants, key=lambda name: _place(variants, name))},
         seeds=file.seeds,
     )
+    _check_distances(settings, places)
     _check_experiment(settings)
     return settings
 
@@ -222,16 +223,21 @@ def _check_variant(variant: Variant, variants: Mapping[str, Variant], where: str
         current = variants[current].init_from
 
 
-def _check_experiment(settings: Settings) -> None:
+def _check_distances(settings: Settings, places: Mapping[str, str]) -> None:
     compared = [name for name, split in settings.evaluation.references if split == "train"]
-    for variant in settings.variants.values():
+    for name, variant in settings.variants.items():
         extractor = variant.training.distance.extractor
         if extractor is not None and extractor not in compared:
+            shared = extractor == settings.training.distance.extractor
+            key = f"{'' if shared else f'{places[name]}.'}training.distance.extractor"
             raise UserError(
-                f"config: `variants.{variant.name}.training.distance.extractor` is {shown(extractor)}, but no metric "
-                "of `evaluation.metrics` compares its features with the training split"
-                f"{hint(extractor, compared)}; add one, such as fd_cifar for cifar_classifier."
+                f"config: `{key}` is {shown(extractor)}, but no metric of `evaluation.metrics` compares its features "
+                f"with the training split{hint(extractor, compared)}; add one, such as fd_cifar for cifar_classifier, "
+                f"or set `{key}` to null."
             )
+
+
+def _check_experiment(settings: Settings) -> None:
     if settings.evaluation.likelihood.split == "holdout" and settings.dataset.holdout < 2:
         raise UserError(
             "config: evaluation.likelihood.split is 'holdout', but dataset.holdout keeps no images back; set it to 2 "

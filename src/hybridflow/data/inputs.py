@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hybridflow.config.data import DatasetSettings
 from hybridflow.config.experiment import Settings
+from hybridflow.config.extractors import ExtractorSettings
 from hybridflow.data.cifar10.layout import CIFAR10
 from hybridflow.data.listing import list_images
 from hybridflow.io.download import local_path, scheme_of
@@ -27,14 +28,29 @@ def check_inputs(settings: Settings) -> None:
                 "images, or lower `training.batch_size`."
             )
     for name, extractor in settings.evaluation.extractors.items():
-        weights = getattr(extractor, "weights", None)
-        if weights is None or scheme_of(weights) in ("http", "https"):
-            continue
-        if not (local_path(weights) if scheme_of(weights) else Path(weights).expanduser()).is_file():
-            raise UserError(
-                f"config: `evaluation.extractors.{name}.weights` is {weights!r}, which is not a file; correct it, set "
-                "it to null to have the file fetched, or take its metrics out of `evaluation.metrics`."
-            )
+        _check_weights(name, extractor, name in settings.evaluation.needed_extractors)
+
+
+def _check_weights(name: str, extractor: ExtractorSettings, needed: bool) -> None:
+    """Makes sure that the file of weights which an extractor names, or needs, is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    weights: str | None = getattr(extractor, "weights", None)
+    if weights is None:
+        there = not (extractor.needs_file and needed)
+    elif extractor.needs_file or not scheme_of(weights):
+        there = Path(weights).expanduser().is_file()
+    else:
+        there = scheme_of(weights) in ("http", "https") or local_path(weights).is_file()
+    if not there:
+        named = "null" if weights is None else repr(weights)
+        otherwise = "" if extractor.needs_file else "set it to null to have the file fetched, "
+        raise UserError(
+            f"config: `evaluation.extractors.{name}.weights` is {named}, which is not a file; name the file, {otherwise}"
+            "or take its metrics out of `evaluation.metrics`."
+        )
 
 
 def _training_images(dataset: DatasetSettings) -> int:

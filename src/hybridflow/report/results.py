@@ -137,9 +137,9 @@ def read_results(folder: str | Path, settings: Settings, dataset_hash: str) -> R
     cifar10 = settings.dataset.source == "cifar10"  # what others report is about CIFAR-10
     rows = [Row(entry, models[name], entry.reference if cifar10 else None) for name, entry in settings.variants.items()]
     calibrations = {}
-    for extractor in settings.evaluation.needed_extractors:
+    for extractor in settings.evaluation.calibrated:  # an earlier run may have left those of others
         path = Path(folder, "reference", f"calibration-{extractor}.json")
-        if path.exists():  # not every extractor has one
+        if path.exists():
             calibrations[extractor] = read_record(path, ())["rows"]
     return Results(settings, rows, likelihood and likelihood[0], fidelity[0] if fidelity else {}, calibrations)
 
