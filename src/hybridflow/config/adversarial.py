@@ -180,7 +180,9 @@ class AdversarialSettings(Section):
         PenaltySettings(), description="penalties on the discriminator"
     )
     warmup_steps: Annotated[NonNegativeInt, AsBefore(0), InKeyAs("discriminator_warmup_steps")] = Field(
-        0, description="updates of the discriminator alone before the training; the generator waits"
+        0,
+        description="steps before the training in which only the discriminator is updated, discriminator_steps times "
+        "each; the generator waits",
     )
     real_images: Annotated[Literal["augmented", "flipped"], AsBefore("augmented")] = Field(
         "augmented", description="the discriminator's real images: augmented as for the likelihood, or only flipped"

@@ -24,9 +24,9 @@ class SamplingSettings(Section):
     """The images that are drawn from every trained model."""
 
     images: Annotated[Int, Field(ge=2)] = Field(50_000, description="generated images per model")
-    batch_size: PositiveInt = Field(250, description="images decoded at once")
+    batch_size: PositiveInt = Field(250, description="images decoded at once; rounding depends on it")
     temperature: PositiveFloat = Field(1.0, description="factor on the latents' standard deviation")
-    seed: NonNegativeInt = Field(0, description="image i is drawn from (seed, i), whatever the batch size")
+    seed: NonNegativeInt = Field(0, description="image i has the latents of (seed, i), whatever the batch size")
 
     def identity(self) -> dict[str, Any]:
         """What determines the images."""
@@ -42,7 +42,7 @@ class LikelihoodSettings(Section):
     images: Annotated[Int, Field(ge=2)] | None = Field(None, description="the first so many, or null for all of them")
     importance_samples: PositiveInt = Field(20, description="K of the importance-weighted bound")
     batch_size: PositiveInt = Field(
-        250, description="images per pass; part of what is measured, as noise depends on it"
+        250, description="images per pass; noise depends on it, so bounds change a little; no record has it"
     )
     seed: NonNegativeInt = Field(0, description="seed of the bound's noise")
 

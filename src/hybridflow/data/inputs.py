@@ -48,8 +48,8 @@ def _check_weights(name: str, extractor: ExtractorSettings, needed: bool) -> Non
         named = "null" if weights is None else repr(weights)
         otherwise = "" if extractor.needs_file else "set it to null to have the file fetched, "
         raise UserError(
-            f"config: `evaluation.extractors.{name}.weights` is {named}, which is not a file; name the file, {otherwise}"
-            "or take its metrics out of `evaluation.metrics`."
+            f"config: `evaluation.extractors.{name}.weights` is {named}, which is not a file; name the file, "
+            f"{otherwise}or take its metrics out of `evaluation.metrics`."
         )
 
 
