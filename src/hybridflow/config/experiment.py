@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
-from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES, AdversarialSettings, DiscriminatorSettings
+from hybridflow.config.adversarial import AdversarialSettings, DiscriminatorSettings
 from hybridflow.config.data import DatasetSettings
-from hybridflow.config.evaluation import EvaluationSettings, LikelihoodSettings, SamplingSettings
-from hybridflow.config.fields import Bool, Float, Int, Name, NonNegativeInt, PositiveFloat, Section, Share, Text
-from hybridflow.config.generators import GENERATORS, GeneratorSettings
-from hybridflow.config.registry import Registry
+from hybridflow.config.evaluation import EvaluationSettings, SamplingSettings
+from hybridflow.config.fields import Bool, Float, Name, NonNegativeInt, Section, Share, Text
+from hybridflow.config.generators import GeneratorSettings
 from hybridflow.config.training import TrainingSettings
-from hybridflow.config.validation import choose
 
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 
@@ -48,15 +46,9 @@ class SweepEntry(Section):
     )
 
 
-class EvaluationEntry(Section):
+class EvaluationEntry(EvaluationSettings):
     """What is measured on every trained model."""
 
-    likelihood: LikelihoodSettings = Field(LikelihoodSettings(), description="bits per dimension")
-    metrics: tuple[Text, ...] = EvaluationSettings.model_fields["metrics"]
-    table: tuple[Text, ...] | None = EvaluationSettings.model_fields["table"]
-    temperatures: tuple[PositiveFloat, ...] = EvaluationSettings.model_fields["temperatures"]
-    features: Int = EvaluationSettings.model_fields["features"]
-    pictures: Bool = EvaluationSettings.model_fields["pictures"]
     extractors: dict[str, dict[str, Any]] = Field({}, description="settings of the feature extractors, by name")
 
 
@@ -88,21 +80,16 @@ class ExperimentFile(Section):
         return self
 
 
-def _registered(registry: Registry, key: str) -> BeforeValidator:
-    """Reads a section that was written as plain values back as the class that its name selects."""
-    return BeforeValidator(lambda value: choose(registry, key, value, key) if isinstance(value, dict) else value)
-
-
 class Variant(Section):
     """A variant with every setting resolved."""
 
     name: Name
     discriminator_name: Text | None
-    discriminator: Annotated[SerializeAsAny[DiscriminatorSettings] | None, _registered(DISCRIMINATORS, "kind")]
+    discriminator: SerializeAsAny[DiscriminatorSettings] | None
     adversarial_weight: Share
     init_from: Text | None
-    generator: Annotated[SerializeAsAny[GeneratorSettings], _registered(GENERATORS, "family")]
-    adversarial: Annotated[SerializeAsAny[AdversarialSettings], _registered(LOSSES, "loss")]
+    generator: SerializeAsAny[GeneratorSettings]
+    adversarial: SerializeAsAny[AdversarialSettings]
     training: TrainingSettings
     reference: ReferenceSettings | None = None
 

@@ -153,19 +153,11 @@ def _evaluation(entry: EvaluationEntry) -> EvaluationSettings:
                 f"config: `evaluation.table` names {shown(name)}, which is not in `evaluation.metrics`"
                 f"{hint(name, metrics)}."
             )
-    settings = EvaluationSettings(
-        likelihood=entry.likelihood,
-        metrics=metrics,
-        table=entry.table,
-        temperatures=entry.temperatures,
-        features=entry.features,
-        pictures=entry.pictures,
-    )
     extractors = {
         name: validate(EXTRACTORS[name].settings, entry.extractors.get(name, {}), f"evaluation.extractors.{name}")
-        for name in dict.fromkeys([*settings.needed_extractors, *entry.extractors])
+        for name in dict.fromkeys([*entry.needed_extractors, *entry.extractors])
     }
-    return settings.model_copy(update={"extractors": extractors})
+    return EvaluationSettings(**dict(entry) | {"metrics": metrics, "extractors": extractors})
 
 
 def _place(variants: Mapping[str, Variant], name: str) -> tuple[float, str, int, str]:
