@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from checkout import ROOT
 
 from hybridflow.cli.main import main
 from hybridflow.config.generators import GENERATORS
-from hybridflow.config.loading import load_settings
+from hybridflow.config.loading import load_extensions, load_settings
+from hybridflow.models.checkpoint import save_checkpoint
 from hybridflow.models.generators.registry import build_generator
 from hybridflow.runtime.noise import GeneratorNoise
 from hybridflow.training.batches import Batches
@@ -61,3 +63,14 @@ def test_the_list_has_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  linear ")]
     assert "6,144" in line
     assert "6,144 parameters" in PAGE
+
+
+def test_its_checkpoints_can_be_sampled(here: Path) -> None:
+    load_extensions(("linear_flow.py",))
+    settings = GENERATORS["linear"].settings()
+    save_checkpoint(
+        here / "linear.safetensors", {"flow": build_generator(settings)}, {"key": "k", "flow": settings.model_dump()}
+    )
+    del GENERATORS["linear"], sys.modules["hybridflow_extension_linear_flow"]  # as in a new process
+    assert main(["sample", "linear.safetensors", "--n", "2", "--extension", "linear_flow.py"]) == 0
+    assert (here / "grid.png").is_file()

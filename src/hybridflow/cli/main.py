@@ -95,10 +95,16 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(run=_compare, failure=2)
 
     names = commands.add_parser("list", help="print the generators, discriminators, losses and metrics one can name")
-    names.add_argument(
-        "--extension", nargs="+", default=[], metavar="FILE.py", help="files that register more, as under `extensions`"
-    )
     names.set_defaults(run=_list)
+
+    for command in (sample, names):
+        command.add_argument(
+            "--extension",
+            nargs="+",
+            default=[],
+            metavar="FILE.py",
+            help="files that register more, as under `extensions`",
+        )
 
     reference = commands.add_parser(
         "check-reference", help="compare a model with numbers of the published implementation (status 1 if they differ)"
@@ -189,11 +195,13 @@ def _sample(options: argparse.Namespace) -> int:
 
     import numpy as np
 
+    from hybridflow.config.loading import load_extensions
     from hybridflow.evaluation.sampling import image_grid, sample_images, save_png
     from hybridflow.models.checkpoint import load_generator
     from hybridflow.runtime.devices import claim_device
     from hybridflow.runtime.progress import Progress
 
+    load_extensions(tuple(options.extension))
     with claim_device("auto") as device, Progress(options.n, "sample", " images") as progress:
         flow, _ = load_generator(options.checkpoint, device)
         parts = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +95,24 @@ def load_extensions(paths: tuple[str, ...]) -> None:
         if not file.is_file():
             raise UserError(f"config: `extensions` names {path!r}, which is not a file here; correct the path.")
         spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None:
+            raise UserError(
+                f"config: `extensions` names {path!r}, which is not a Python file; its name must end in .py."
+            )
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
-            raise UserError(f"config: the extension {path} failed: {type(error).__name__}: {error}.") from error
+            raise UserError(f"config: the extension {path} failed{_reason(error, file)}; correct it.") from error
+
+
+def _reason(error: BaseException, file: Path) -> str:
+    """In which line of a file an error arose, if it did in one, and what it says, on one line."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    said = [line.strip() for line in str(error).splitlines() if "errors.pydantic.dev" not in line]
+    return f"{f' in line {lines[-1]}' if lines else ''}: {': '.join([type(error).__name__, *filter(None, said)])}"
 
 
 @dataclass(frozen=True)
@@ -142,6 +154,12 @@ def _evaluation(entry: EvaluationEntry) -> EvaluationSettings:
         if name not in METRICS:
             raise UserError(
                 f"config: `evaluation.metrics` names {shown(name)}, which is not known{hint(name, METRICS)}."
+            )
+        if METRICS[name].extractor not in EXTRACTORS:
+            extractor = METRICS[name].extractor
+            raise UserError(
+                f"config: the metric {name!r} is registered with the extractor {shown(extractor)}, which is not known"
+                f"{hint(extractor, EXTRACTORS)}; correct its file under `extensions`."
             )
     for name in entry.extractors:
         if name not in EXTRACTORS:

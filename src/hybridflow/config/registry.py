@@ -33,8 +33,8 @@ class Registered(Generic[T]):
 
     @property
     def summary(self) -> str:
-        """What it is, in one line: the first line of the settings' docstring."""
-        return (self.settings.__doc__ or "").strip().splitlines()[0]
+        """What it is, in one line: the first line of the settings' docstring, or their name if they have none."""
+        return ((self.settings.__doc__ or "").strip() or self.settings.__name__).splitlines()[0]
 
 
 Registry = Mapping[str, Registered[Any]]
