@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from checkout import ROOT, Project, write_dataset
+import yaml
+from checkout import MICRO, ROOT, Project, write_dataset
 from pictures import IMAGES
 from PIL import Image
 from standin import write_random_inception
 
 from hybridflow.config.loading import load_settings
 from hybridflow.config.metrics import METRICS
+from hybridflow.config.yaml_files import read_config
 
 pytestmark = pytest.mark.workflow
 
@@ -225,6 +227,35 @@ def test_the_report_has_every_result_with_a_label(finished: Project, tmp_path: P
 def test_the_catalogs_snakefile_is_the_same_workflow(finished: Project) -> None:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "-n", "--configfile", "micro.yaml"]
     assert "Nothing to be done" in finished.run(*command, "--snakefile", "workflow/Snakefile").stdout
+
+
+MODULE = """
+import yaml
+
+module hybridflow:
+    snakefile:
+        "workflow/Snakefile"
+    config:
+        yaml.safe_load(open("whole.yaml"))
+
+use rule * from hybridflow as hybridflow_*
+"""
+OWN = """
+rule own:
+    output:
+        "own.txt",
+    shell:
+        "touch {output}"
+"""
+
+
+@pytest.mark.parametrize(("snakefile", "target"), [(OWN + MODULE, "own"), (MODULE + OWN, "hybridflow_all")])
+def test_as_a_module_it_leaves_the_target_of_the_other_workflow(project: Project, snakefile: str, target: str) -> None:
+    project.write("whole.yaml", yaml.safe_dump(read_config(ROOT / "config.yaml", MICRO)))
+    project.write("other.smk", snakefile)
+    counts = dry_run(project, "--snakefile", "other.smk")
+    assert target in counts
+    assert ("own" in counts, "hybridflow_all" in counts) == (target == "own", target != "own")
 
 
 def test_a_full_size_run_without_a_gpu_needs_a_setting(project: Project) -> None:
