@@ -124,8 +124,8 @@ def test_no_memory_left_is_a_sentence_with_what_to_lower(snakemake, capfd, error
     with pytest.raises(SystemExit), workflow_job(snakemake):
         raise error
     expected = (
-        f"error: sample_images: the memory of {memory} is used up; lower sampling.batch_size (same images up to rounding) and run the "
-        "same command again.\n"
+        f"error: sample_images: the memory of {memory} is used up; lower sampling.batch_size (same images up to "
+        "rounding) and run the same command again.\n"
     )
     assert capfd.readouterr().err == expected
     assert Path(snakemake.log[0]).read_text() == expected
