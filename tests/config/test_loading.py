@@ -103,6 +103,7 @@ SENTENCES: list[tuple[dict, str]] = [
     # names
     ({"experiment": "logs"}, "`experiment` is 'logs', but it is taken by a folder of the results (reference, figures"),
     ({"variants": {"pictures": {}}}, "is 'pictures', but it is taken by a folder of the results"),
+    ({"variants": {"cards": {}}}, "is 'cards', but it is taken by a folder of the results"),
     ({"variants": {"table1.csv": {}}}, "must not end like a file of the results"),
     ({"variants": {"../a": {}}}, f"is '../a', {PATTERN}"),
     ({"variants": {"a" * 65: {}}}, PATTERN),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-RESERVED_NAMES = ("reference", "figures", "logs", "benchmarks", "pictures")
+RESERVED_NAMES = ("reference", "figures", "logs", "benchmarks", "pictures", "cards")
 RESERVED_SUFFIXES = (".csv", ".md", ".tex", ".json", ".html", ".pdf", ".png")
 
 
