@@ -46,8 +46,8 @@ def test_results_on_several_remotes(project: Project, tmp_path):
     project.dvc("pull", str(note))
     hybridflow(project, "pull")
     assert stored_bytes(project) == before
-    hybridflow(project, "publish")
-    assert "remote:" not in note.read_text()
+    assert "already published: 1 of 1 results" in hybridflow(project, "publish")
+    assert "remote: elsewhere" in note.read_text(), "it stays where it is"
 
 
 def test_a_remote_that_needs_a_package(project: Project):

@@ -11,6 +11,9 @@ import pytest
 from checkout import Project, write_dataset
 from runs import Run, wait_until
 
+from hybridflow.io.files import read_json
+from hybridflow.io.records import write_record
+
 pytestmark = pytest.mark.workflow
 TARGET = "results/micro/baseline/seed0/checkpoint.safetensors"
 
@@ -142,6 +145,80 @@ def test_a_damaged_object_of_the_remote_does_not_get_into_the_store(published, t
     assert not path.exists()
 
 
+def compute_again(project: Project) -> Path:
+    """Gives the baseline's history other content, as a training with other bits would; returns its ``.dvc`` file."""
+    history, record = stored(project, ".jsonl"), stored(project, ".json")
+    content = history.read_text() + "\n"
+    history.unlink()  # it may be a link into DVC's cache
+    history.write_text(content)
+    values = {name: value for name, value in read_json(record).items() if name not in ("files", "record_sha256")}
+    record.unlink()
+    write_record(record, values, [stored(project), history])
+    return history.with_name(history.name + ".dvc")
+
+
+def notes(project: Project) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (project.path / "store").glob("*.dvc")}
+
+
+def test_publishing_elsewhere_leaves_what_is_published_where_it_is(published, tmp_path):
+    project = published.copy(tmp_path / "project")
+    project.dvc("remote", "add", "elsewhere", str(tmp_path / "elsewhere"))
+    before = notes(project)
+    said = project.hybridflow("publish", "--remote", "elsewhere")
+    assert "already published: 6 of 6 results" in said
+    assert "pushed" not in said
+    assert notes(project) == before
+    note = compute_again(project)
+    said = project.hybridflow("publish", "--remote", "elsewhere")
+    assert said.count(" MB)") == 3
+    assert "already published: 5 of 6 results" in said
+    changed = {name for name, text in notes(project).items() if text != before[name]}
+    assert changed == {path.name for path in note.parent.glob("baseline-seed0-*.dvc") if path.with_suffix("").exists()}
+    assert all("remote: elsewhere" in notes(project)[name] for name in changed)
+
+
+def test_a_push_that_fails_leaves_the_notes_as_they_were(published, tmp_path):
+    project = published.copy(tmp_path / "project")
+    (tmp_path / "file").touch()
+    project.dvc("remote", "add", "refuses", str(tmp_path / "file" / "folder"))
+    compute_again(project)
+    for note in (project.path / "store").glob("dcgan-0.5-*.dvc"):
+        if note.with_suffix("").exists():
+            note.unlink()
+    before = notes(project)
+    assert "error: publish: " in project.hybridflow("publish", "--remote", "refuses", check=False)
+    assert notes(project) == before
+
+
+def test_pull_leaves_out_what_is_begun_here(published, tmp_path):
+    project = published.copy(tmp_path / "project")
+    history, weights, record = (stored(project, suffix) for suffix in (".jsonl", ".safetensors", ".json"))
+    moments = next((project.path / "store").glob("moments-*.npz"))
+    expected = history.read_bytes()
+    for path in (history, weights, record, moments):
+        path.unlink()
+    history.write_text('{"step": 10}\n')
+    said = project.hybridflow("pull")
+    assert said.startswith("pulled: 1 of 7 results; 5 were here\nleft out, because begun here: baseline-seed0-")
+    assert moments.exists()
+    assert history.read_text() == '{"step": 10}\n'
+    (command,) = re.findall(r"`(rm .*)` and pull again$", said, re.MULTILINE)
+    project.run("sh", "-c", command)
+    assert project.hybridflow("pull") == "pulled: 1 of 7 results; 6 were here\n"
+    assert history.read_bytes() == expected
+    weights.unlink()  # as a pull that was killed leaves it: what is here is what is published
+    assert project.hybridflow("pull") == "pulled: 1 of 7 results; 6 were here\n"
+
+
+def test_pull_without_a_default_remote(published, tmp_path):
+    project = published.copy(tmp_path / "project")
+    project.dvc("config", "--unset", "core.remote")
+    stored(project).unlink()
+    said = project.hybridflow("pull", check=False)
+    assert said == "error: pull: DVC has no default remote; name one with `dvc remote default NAME`.\n"
+
+
 def test_half_an_entry_from_each_side_is_named(published, tmp_path):
     """A training that was killed after `dvc pull` had brought the finished weights: its history is shorter."""
     project = published.copy(tmp_path / "project")
@@ -153,8 +230,13 @@ def test_half_an_entry_from_each_side_is_named(published, tmp_path):
     said = project.run(*TRAIN, check=False).stdout
     name = f"store/{history.name}"
     assert f"error: {name} is damaged or was exchanged: store/{stored(project, '.json').name} describes" in said
-    assert f"`rm {name} && dvc pull {name}.dvc`" in said
     assert "Traceback" not in said
-    project.run("sh", "-c", f"rm {name} && {sys.executable} -m dvc pull {name}.dvc")  # what the sentence says
+    do_what_it_says(project, said)
     project.run(*TRAIN)
     assert (project.path / TARGET).read_bytes() == stored(project).read_bytes()
+    assert history.read_bytes() == whole
+
+
+def do_what_it_says(project: Project, said: str) -> None:
+    (command,) = set(re.findall(r"bring the published one back with `(rm .* && dvc pull .*)`", said))
+    project.run("sh", "-c", command.replace("dvc pull", f"{sys.executable} -m dvc pull"))

@@ -32,7 +32,7 @@ MEANINGS = {
     r"Permission denied|Read-only file system": "may not be written by this user; ask its owner for that right, or "
     "name another remote with --remote",
     r"[Mm]issing[- ](cache )?files": "lacks some of these files, or over HTTP does not answer; "
-    "`dvc status --cloud --remote {name}` names them, and who has them can publish again",
+    "`dvc status --cloud --remote {name}` names them, and `dvc push` of who has them brings them there",
 }
 """Regular expressions of what DVC 3 and its plugins print, and the meaning; the first that is found counts."""
 

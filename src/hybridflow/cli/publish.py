@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hybridflow.cli.dvc import run_dvc
-from hybridflow.io.files import write_text
+from hybridflow.io.files import write_text, writing
+from hybridflow.io.hashing import md5_file
 from hybridflow.io.records import read_record
 from hybridflow.runtime.errors import UserError
 from hybridflow.store.entries import Entry
 
+NO_DEFAULT = "DVC has no default remote; name one with `dvc remote default NAME`"
+
 
 def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
-    """Adds the stored files of shared entries to DVC, pushes all of them, and prints what to commit.
+    """Adds the stored files of shared entries to DVC, pushes those that are new, and prints what to commit.
 
     Each file gets a ``.dvc`` file of its own, so that variants can be pulled one by one. One that is not on the
-    default remote says on which it is, so that a pull finds it there.
+    default remote says on which it is, so that a pull finds it there. A result that is published with the same
+    content stays on the remote where it is.
 
     Args:
         entries: the results a configuration needs.
@@ -30,7 +35,7 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
         The ``.dvc`` files of all stored entries, for ``git add``.
 
     Raises:
-        UserError: nothing is stored, a result is damaged, or dvc fails.
+        UserError: nothing is stored, a result is damaged, or dvc fails; the ``.dvc`` files are then as before.
     """
     entries = [entry for entry in entries if entry.shared]
     stored = [entry for entry in entries if entry.stored]
@@ -42,18 +47,22 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     default = run_dvc("publish", "config", "core.remote").strip()
     target = remote or default
     if not target:
-        raise UserError("publish: DVC has no default remote; name one with --remote, or `dvc remote default NAME`.")
+        raise UserError(f"publish: {NO_DEFAULT}, or another with --remote.")
     folder = _folder_of(target)
-    # Also what is tracked: a result that was computed again under the same key may differ in its bits.
-    run_dvc("publish", "add", *(str(path) for entry in stored for path in entry.files))
     notes = [note for entry in stored for note in entry.notes]
-    for note in notes:
-        _name_remote(note, target if target != default else None)
-    run_dvc("publish", "push", "--remote", target, *map(str, notes), remote=target)
-    print(f"pushed to the remote {target!r}:")
-    for entry in stored:
-        for path in entry.files:
-            print(f"  {path}  ({path.stat().st_size / 1e6:,.1f} MB)")
+    with _kept_on_failure(notes):
+        new = _add(stored)
+        new_notes = [note for entry in new for note in entry.notes]
+        for note in new_notes:
+            _name_remote(note, target if target != default else None)
+        if new:
+            run_dvc("publish", "push", "--remote", target, *map(str, new_notes), remote=target)
+    if new:
+        print(f"pushed to the remote {target!r}:")
+    for path in (path for entry in new for path in entry.files):
+        print(f"  {path}  ({path.stat().st_size / 1e6:,.1f} MB)")
+    if len(new) < len(stored):
+        print(f"already published: {len(stored) - len(new)} of {len(stored)} results")
     if missing:
         print(f"not in the store yet: {', '.join(missing)}")
     print("to share them, commit:")
@@ -64,22 +73,67 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
 def pull(entries: Sequence[Entry]) -> None:
     """Brings what is published of a configuration and not here, each file from the remote that its ``.dvc`` file names.
 
-    DVC would refuse to replace what was computed here: the same numbers, and perhaps other bits.
+    DVC would refuse to replace what was computed here: the same numbers, and perhaps other bits. It would then bring
+    nothing at all, so an entry of which such a file is here, as of a training that is not finished, is left out.
 
     Raises:
-        UserError: dvc fails, or a remote lacks a file.
+        UserError: dvc fails, no remote is known, or a remote lacks a file.
     """
     missing = [entry for entry in entries if not entry.stored]
     published = [entry for entry in missing if entry.published]
+    begun = {entry: files for entry in published if (files := _own_files(entry))}
+    wanted = [entry for entry in published if entry not in begun]
     default = run_dvc("pull", "config", "core.remote").strip()
     notes: dict[str, list[str]] = {}
-    for note in (note for entry in published for note in entry.notes):
-        notes.setdefault(_content(note)["outs"][0].get("remote", default), []).append(str(note))
+    for note in (note for entry in wanted for note in entry.notes):
+        notes.setdefault(_out(note).get("remote", default), []).append(str(note))
+    if "" in notes:
+        raise UserError(f"pull: {NO_DEFAULT}.")
     for remote, its_notes in notes.items():
         run_dvc("pull", "pull", *its_notes, remote=remote)
     here = f"; {len(entries) - len(missing)} were here" if len(missing) < len(entries) else ""
     rest = "; the others are not published" if len(published) < len(missing) else ""
-    print(f"pulled: {len(published)} of {len(entries)} results{here}{rest}")
+    print(f"pulled: {len(wanted)} of {len(entries)} results{here}{rest}")
+    if begun:
+        names = ", ".join(f"{entry.name}-{entry.key}" for entry in begun)
+        remove = shlex.join(str(path) for files in begun.values() for path in files)
+        print(
+            f"left out, because begun here: {names}; finish the training, or stop it, `rm -f {remove}` and pull again"
+        )
+
+
+def _add(stored: Sequence[Entry]) -> list[Entry]:
+    """Adds entries to DVC, and returns those that are not published yet with this content.
+
+    Also what is tracked is added: a result that was computed again under the same key may differ in its bits.
+    """
+    before = {note: note.read_text(encoding="utf-8") for entry in stored if entry.published for note in entry.notes}
+    md5 = {note: _out(note)["md5"] for note in before}
+    run_dvc("publish", "add", *(str(path) for entry in stored for path in entry.files))
+    same = [entry for entry in stored if all(md5.get(note) == _out(note)["md5"] for note in entry.notes)]
+    for note in (note for entry in same for note in entry.notes):
+        write_text(note, before[note])  # with the remote that it names
+    return [entry for entry in stored if entry not in same]
+
+
+@contextmanager
+def _kept_on_failure(notes: Sequence[Path]) -> Iterator[None]:
+    """Gives ``.dvc`` files their old text back if the block fails: one that is here names content that was pushed."""
+    before = {note: note.read_bytes() if note.exists() else None for note in notes}
+    try:
+        yield
+    except BaseException:  # Ctrl-C during a push, too
+        for note, content in before.items():
+            with writing(note):
+                note.unlink(missing_ok=True) if content is None else note.write_bytes(content)
+        raise
+
+
+def _own_files(entry: Entry) -> list[Path]:
+    """The files here of an incomplete entry, if one of them is not what its ``.dvc`` file describes; else none."""
+    here = [(path, note) for path, note in zip(entry.files, entry.notes, strict=True) if path.exists()]
+    own = any(md5_file(path) != _out(note)["md5"] for path, note in here)
+    return [path for path, _ in here] if own else []
 
 
 def _name_remote(note: Path, remote: str | None) -> None:
@@ -94,6 +148,12 @@ def _name_remote(note: Path, remote: str | None) -> None:
 
 def _content(note: Path) -> dict[str, Any]:
     return yaml.safe_load(note.read_text(encoding="utf-8"))
+
+
+def _out(note: Path) -> dict[str, Any]:
+    """What a ``.dvc`` file says of its one file: its MD5, and its remote if that is not the default one."""
+    (out,) = _content(note)["outs"]
+    return out
 
 
 def _folder_of(remote: str) -> str | None:
