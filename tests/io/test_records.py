@@ -102,9 +102,22 @@ def test_a_published_file_is_brought_back_with_its_copy_in_the_cache(tmp_path, m
     (tmp_path / copy).parent.mkdir(parents=True)
     Path("store").mkdir()
     Path("store/a.npz.dvc").write_text(f"outs:\n- md5: {md5}\n  size: 3\n  hash: md5\n  path: a.npz\n")
-    plain = "bring the published one back with `rm store/a.npz && dvc pull store/a.npz.dvc`"
+    assert repair_hint("store/a.npz") == "bring the published one back with `dvc pull store/a.npz.dvc`"
+    Path("store/a.npz").write_text("abd")
+    plain = "bring the published one back with `rm -f store/a.npz && dvc pull store/a.npz.dvc`"
     assert repair_hint("store/a.npz") == plain
     copy.write_text("abc")
     assert repair_hint("store/a.npz") == plain
     copy.write_text("abd")
-    assert repair_hint("store/a.npz") == plain.replace("rm store/a.npz", f"rm -f store/a.npz {copy}")
+    assert repair_hint("store/a.npz") == plain.replace("store/a.npz &&", f"store/a.npz {copy} &&")
+
+
+def test_a_published_entry_of_the_store_is_brought_back_as_a_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("store").mkdir()
+    for name in ("a-1.json", "a-1.jsonl", "a-1.jsonl.dvc", "a-1.json.dvc", "a-12.json.dvc", "a-1.lock", "a-1.npz.dvc"):
+        Path("store", name).touch()
+    notes = "store/a-1.json.dvc store/a-1.jsonl.dvc store/a-1.npz.dvc"
+    words = f"bring the published one back with `rm -f store/a-1.json store/a-1.jsonl && dvc pull {notes}`"
+    assert repair_hint("store/a-1.jsonl") == words
+    assert repair_hint("store/a-1.npz", missing=True) == words

@@ -237,6 +237,18 @@ def test_half_an_entry_from_each_side_is_named(published, tmp_path):
     assert history.read_bytes() == whole
 
 
+def test_the_published_entry_comes_back_in_place_of_an_own_one_that_is_damaged(published, tmp_path):
+    """The history alone would not fit the record of the training here."""
+    project = published.copy(tmp_path / "project")
+    whole = stored(project, ".jsonl").read_bytes()
+    compute_again(project)
+    stored(project, ".jsonl").write_text("damaged")
+    (project.path / TARGET).unlink()
+    do_what_it_says(project, project.run(*TRAIN, check=False).stdout)
+    project.run(*TRAIN)
+    assert stored(project, ".jsonl").read_bytes() == whole
+
+
 def do_what_it_says(project: Project, said: str) -> None:
     (command,) = set(re.findall(r"bring the published one back with `(rm .* && dvc pull .*)`", said))
     project.run("sh", "-c", command.replace("dvc pull", f"{sys.executable} -m dvc pull"))

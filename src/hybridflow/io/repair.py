@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shlex
@@ -22,22 +23,28 @@ def repair_hint(path: str | Path, *, missing: bool = False) -> str:
         missing: there is nothing to delete.
     """
     path = Path(path)
-    tracked = path.with_name(path.name + ".dvc")
-    remove = "" if missing else f"rm {_quoted(path)}"
-    if tracked.exists():
+    if path.with_name(path.name + ".dvc").exists():
+        notes = _notes_of_entry(path)
+        files = [file for note in notes if (file := note.with_suffix("")).exists()]
         # Not `dvc checkout`: DVC takes a file whose time and size did not change for unchanged.
-        damaged = _damaged_cache_object(tracked)
-        if damaged is not None:
-            remove = f"rm -f {_quoted(path)} {_quoted(damaged)}"
-        return f"bring the published one back with `{remove}{' && ' if remove else ''}dvc pull {_quoted(tracked)}`"
+        damaged = [copy for note in notes if (copy := _damaged_cache_object(note))]
+        remove = f"rm -f {_quoted(*files, *damaged)} && " if files or damaged else ""
+        return f"bring the published one back with `{remove}dvc pull {_quoted(*notes)}`"
     if not _made_here(path):
         return "replace it with a good copy"
-    return "run the workflow again" if missing else f"delete it (`{remove}`) and run the workflow again"
+    return "run the workflow again" if missing else f"delete it (`rm {_quoted(path)}`) and run the workflow again"
 
 
 def _made_here(path: Path) -> bool:
     folders = [Path(name).resolve() for name in (*MADE_HERE, os.environ.get("HYBRIDFLOW_STORE", "store"))]
     return any(path.resolve().is_relative_to(folder) for folder in folders)
+
+
+def _notes_of_entry(path: Path) -> list[Path]:
+    """DVC's files about a file and, in the store, all that belong to it: its record may describe another training's."""
+    if not _made_here(path):
+        return [path.with_name(path.name + ".dvc")]
+    return sorted(path.parent.glob(f"{glob.escape(path.with_suffix('').name)}.*.dvc"))
 
 
 def _damaged_cache_object(tracked: Path) -> Path | None:
@@ -52,6 +59,6 @@ def _damaged_cache_object(tracked: Path) -> Path | None:
     return None
 
 
-def _quoted(path: Path) -> str:
-    """A path as it has to be typed: one with spaces would be several."""
-    return shlex.quote(str(path))
+def _quoted(*paths: Path) -> str:
+    """Paths as they have to be typed: one with spaces would be several."""
+    return shlex.join(map(str, paths))
