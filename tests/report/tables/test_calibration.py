@@ -34,7 +34,8 @@ def test_it_says_how_many_images_metrics_of_vectors_see(make_experiment: Callabl
 
 
 def test_other_inception_weights_have_no_scale(make_experiment: Callable[..., Experiment]) -> None:
-    experiment = make_experiment(evaluation={"metrics": ["fid", "fd_cifar"]})
+    extractors = {"inception": {"calibrated": True}}
+    experiment = make_experiment(evaluation={"metrics": ["fid", "fd_cifar"], "extractors": extractors})
     experiment.calibrate("inception")
     assert "fid" not in calibration_table(experiment.read())
     for name, seed in experiment.settings.models:
