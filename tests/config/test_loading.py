@@ -75,7 +75,7 @@ SENTENCES: list[tuple[dict, str]] = [
     (training(ema_decay=1), "`training.ema_decay` is 1, but it must be less than 1."),
     (variant(training={"optimizer": {"lr": 0}}), "`variants.b.training.optimizer.lr` is 0, but it must be greater"),
     ({"seeds": [1, 1]}, "seeds must differ from each other, got [1, 1]."),
-    (training(optimizer={"name": "adma"}), "'adma', but it must be 'adam', 'adamax' or 'adamw' (did you mean 'adamax'"),
+    (training(optimizer={"name": "adma"}), "must be 'adam', 'adamax', 'adamw' or 'muon' (did you mean 'adamax'"),
     (variant(generator={"family": "densflow"}), "generator.family` is 'densflow', which is not known; did you mean"),
     ({"evaluation": {"metrics": ["fdi"]}}, "`evaluation.metrics` names 'fdi', which is not known; did you mean `fid`?"),
     # rules about several settings

@@ -93,7 +93,7 @@ TINY = {
                 "diff_augment": ["color", "translation", "cutout"],
                 "gradient_normalisation": True,
             },
-            "training": {"ema_decay": 0.9},
+            "training": {"ema_decay": 0.9, "optimizer": {"name": "muon"}},
         },
         "stabilised-child": {
             "discriminator": "spectral",

@@ -22,9 +22,9 @@ from hybridflow.config.fields import (
 
 
 class OptimizerSettings(Section):
-    """A first-order optimiser of torch.optim."""
+    """A first-order optimiser."""
 
-    name: Literal["adam", "adamax", "adamw"] = Field("adamax", description="adam, adamax or adamw")
+    name: Literal["adam", "adamax", "adamw", "muon"] = Field("adamax", description="adam, adamax, adamw or muon")
     lr: PositiveFloat = Field(1e-3, description="learning rate after warm-up")
     betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), description="decay of the two moment estimates")
     weight_decay: Annotated[Float, Field(ge=0)] = Field(0.0, description="weight decay")

@@ -12,6 +12,7 @@ from torch import nn
 from hybridflow.config.adversarial import AnnealSettings
 from hybridflow.config.experiment import Variant
 from hybridflow.config.training import OptimizerSettings, TrainingSettings
+from hybridflow.training.muon import Muon
 
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -21,6 +22,8 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
         # On a GPU "capturable" keeps the step counters there, so that a step does not wait to read them.
         on_gpu = next(model.parameters()).is_cuda
         return torch.optim.Adamax(model.parameters(), **options, foreach=True, capturable=on_gpu)
+    if settings.name == "muon":
+        return Muon(model, **options, fused=True)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     return kinds[settings.name](model.parameters(), **options, fused=True)
 
