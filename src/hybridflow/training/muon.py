@@ -18,10 +18,10 @@ class Muon(torch.optim.AdamW):
 
     The step of such a weight, as a matrix with a row for each first index, is its averaged gradient (Nesterov) with all
     singular values drawn to about 1: directions that the gradient hardly shows are learned as fast as the others. Its
-    size is that of a step of Adam, 0.2 times the learning rate in the mean square, so one learning rate serves all
-    parameters (Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; Liu et al.,
-    arXiv 2502.16982, eq. 4). torch.optim.Muon takes matrices alone, one by one and in bfloat16; here those of one shape
-    go together, in their own precision.
+    root mean square is about that of a step of Adam, 0.2 times the learning rate, so one rate serves all parameters
+    (Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; Liu et al., arXiv 2502.16982,
+    eq. 4). torch.optim.Muon takes matrices alone, one by one and in bfloat16; here those of one shape go together, in
+    their own precision.
 
     Args:
         model: whose parameters are trained.
