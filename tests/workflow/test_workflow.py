@@ -41,7 +41,7 @@ def dry_run(project: Project, *arguments: str) -> dict[str, int]:
     return {} if "Nothing to be done" in output else job_counts(output)
 
 
-OVER = dict.fromkeys(("ablation.yaml", "cpu-long.yaml", "cpu-muon.yaml", "cpu-seeds.yaml"), "cpu.yaml")
+OVER = dict.fromkeys(("ablation.yaml", *(preset.name for preset in (ROOT / "presets").glob("cpu-*.yaml"))), "cpu.yaml")
 """Presets that go over another one."""
 
 PICTURES = (
