@@ -66,7 +66,7 @@ def test_every_text_can_be_read(make_experiment: Callable[..., Experiment], tmp_
         ["half", pytest.approx(5.28, abs=0.01), True],
     ]
     words = [text for text, _, _ in found["page"]]
-    for part in ("Experiment micro", "BPD ↓", "baseline", "Costs of training", "FD-CIFAR ↓"):
+    for part in ("Experiment micro", "BPD\u00a0↓", "baseline", "Costs of training", "FD-CIFAR ↓"):
         assert part in words
     assert any(text.startswith("64 samples of") for text in words)
     pale = {text: round(ratio, 2) for text, ratio, large in found["page"] if ratio < (3 if large else 4.5)}

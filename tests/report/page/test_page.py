@@ -118,7 +118,7 @@ def test_a_browser_on_a_small_screen(experiment: Experiment, tmp_path: Path) -> 
     assert found["width"] <= 390
     assert len(found["pictures"]) == 1
     assert all(width > 0 for width in found["pictures"])
-    assert found["headings"][3] == "BPD ↓"
+    assert found["headings"][3] == "BPD\u00a0↓"
     values = [float(cell.split(" ")[0]) for cell in found["falling"]]
     assert values == sorted(values, reverse=True)
     assert found["sort"] == "descending"
