@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from preset_files import files_of
 
 from hybridflow.config.generators import DenseFlowSettings
 from hybridflow.config.loading import load_settings, parse_settings
@@ -204,8 +205,7 @@ def test_the_papers_configuration():
 
 @pytest.mark.parametrize("preset", OURS[1:], ids=lambda path: path.stem)
 def test_presets_on_top_of_it(preset):
-    small = preset.stem == "ablation" or preset.stem.startswith("cpu-")  # they go over cpu.yaml
-    below = [OURS[0], *([ROOT / "presets" / "cpu.yaml"] if small else [])]
+    below = [OURS[0], *(ROOT / path for path in files_of(preset)[:-1])]
     assert load_settings(*below, preset).experiment != load_settings(*below).experiment
 
 

@@ -16,6 +16,7 @@ import yaml
 from checkout import MICRO, ROOT, Project, write_dataset
 from pictures import IMAGES
 from PIL import Image
+from preset_files import files_of
 from standin import write_random_inception
 
 from hybridflow.config.loading import load_settings
@@ -41,9 +42,6 @@ def dry_run(project: Project, *arguments: str) -> dict[str, int]:
     return {} if "Nothing to be done" in output else job_counts(output)
 
 
-OVER = dict.fromkeys(("ablation.yaml", *(preset.name for preset in (ROOT / "presets").glob("cpu-*.yaml"))), "cpu.yaml")
-"""Presets that go over another one."""
-
 PICTURES = (
     "draw_variants",
     "draw_nearest",
@@ -56,7 +54,7 @@ PICTURES = (
 
 @pytest.mark.parametrize("preset", [None, *sorted(path.name for path in (ROOT / "presets").glob("*.yaml"))])
 def test_every_preset_lists_its_jobs(project: Project, preset: str | None) -> None:
-    files = [f"presets/{name}" for name in (OVER.get(preset), preset) if name]
+    files = files_of(ROOT / "presets" / preset) if preset else []
     counts = dry_run(project, *(["--configfile", *files] if files else []))
     settings = load_settings(*(project.path / name for name in ("config.yaml", *files)))
     variants, seeds, pictures = settings.variants.values(), len(settings.seeds), int(settings.evaluation.pictures)
