@@ -170,7 +170,7 @@ def test_an_option_of_a_later_version_enters_the_key_unless_it_means_as_before(o
     [
         (None, {"baseline": "c827b1202b98", "dcgan-0.5": "0893783307aa", "resnet18-1": "3eb97c657ded"}),
         ("smoke", {"baseline": "ca6ef5e6b9d1", "dcgan-0.5": "96a3a7c928a5", "resnet18-1": "eaaebf6c745b"}),
-        ("cpu", {"baseline": "0d3fd7525f1b", "control": "792019860aa5", "relativistic-1": "48e9fbbfeb28"}),
+        ("cpu", {"baseline": "0d3fd7525f1b", "control": "792019860aa5", "relativistic-1": "8b2209dcb7dc"}),
         ("systems-cpu", {"nice": "f6a97174211e", "vae": "62d10a2705e8", "gan": "e932a25806ec"}),
         ("systems-cpu", {"realnvp": "d6173a9558f9", "flow-gan": "ba19506ee05a", "glow-0.5": "c6b6f01f81e2"}),
     ],
