@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from hybridflow.report.figures.style import series_colors
 from hybridflow.report.figures.training_curves import TrainingCurve, draw_training_curves
 from hybridflow.report.histories import read_history
 from hybridflow.runtime.errors import UserError
@@ -28,8 +30,10 @@ def test_panels_without_data_are_left_out(tmp_path: Path, drawn: list[Figure]) -
     alone = write_history(tmp_path / "a.jsonl", [4.0])
     hybrid = write_history(tmp_path / "b.jsonl", [4.0] * 60, hybrid=True)
     outputs = [tmp_path / "figure.png", tmp_path / "figure.pdf"]
-    draw_training_curves(outputs, [TrainingCurve("a", alone)])
-    draw_training_curves(outputs, [TrainingCurve("a", alone), TrainingCurve("b", hybrid)])
+    draw_training_curves(outputs, [TrainingCurve("a", "likelihood alone", alone)])
+    draw_training_curves(
+        outputs, [TrainingCurve("a", "likelihood alone", alone), TrainingCurve("b", "likelihood alone", hybrid)]
+    )
     labels = [[ax.get_ylabel() for ax in figure.axes] for figure in drawn]
     assert labels[0] == ["bits/dim of the batch", "images per second"]
     assert labels[1] == ["bits/dim of the batch", "mean score D(image)", "images per second"]
@@ -40,7 +44,10 @@ def test_panels_without_data_are_left_out(tmp_path: Path, drawn: list[Figure]) -
 def test_further_training_has_a_row_and_a_variant_one_colour(tmp_path: Path, drawn: list[Figure]) -> None:
     long = write_history(tmp_path / "a.jsonl", [4.0] * 60)
     short = [write_history(tmp_path / f"b{seed}.jsonl", [4.0] * 9, hybrid=True) for seed in (0, 1)]
-    models = [TrainingCurve("a", long), *(TrainingCurve("b", path, further=True) for path in short)]
+    models = [
+        TrainingCurve("a", "likelihood alone", long),
+        *(TrainingCurve("b", "likelihood alone", path, further=True) for path in short),
+    ]
     draw_training_curves([tmp_path / "figure.png"], models)
     shown = [ax for ax in drawn[0].axes if ax.get_visible()]
     assert [ax.get_ylabel() for ax in shown[:2]] == [
@@ -57,10 +64,30 @@ def test_further_training_has_a_row_and_a_variant_one_colour(tmp_path: Path, dra
     assert [text.get_text() for text in drawn[0].legends[0].texts] == ["a", "b"]
 
 
+def test_a_recipe_has_its_colour_in_the_frontier_and_its_variants_shades(tmp_path: Path, drawn: list[Figure]) -> None:
+    paired = tmp_path / "pairs.jsonl"
+    rows = [{"step": i, "images": 32 * i, "discriminator_order": order} for i, order in enumerate((0.2, 0.9))]
+    paired.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = {"base": "likelihood alone", "half": "pairs", "other": "bce", "nearly": "pairs", "full": "pairs"}
+    models = [TrainingCurve(name, recipe, paired, recipe != "likelihood alone") for name, recipe in names.items()]
+    draw_training_curves([tmp_path / "figure.png"], models)
+    assert drawn[0].axes[0].get_ylabel() == "mean sign of D(real) − D(fake)"
+    legend = drawn[0].legends[0]
+    assert [text.get_text() for text in legend.texts] == ["base", "half", "nearly", "full", "other"]
+    base, half, nearly, full, other = (np.array(to_rgb(line.get_color())) for line in legend.get_lines())
+    for color, expected in zip((base, full, other), series_colors(3), strict=True):
+        np.testing.assert_allclose(color, expected)
+    shares = [(shade - full) / (1 - full) for shade in (half, nearly)]  # of white
+    np.testing.assert_allclose(shares, [[0.6] * 3, [0.3] * 3])
+
+
 def test_first_steps_do_not_flatten_the_curve_but_a_late_rise_is_shown(tmp_path: Path, drawn: list[Figure]) -> None:
     fresh = write_history(tmp_path / "a.jsonl", [900.0, 30.0] + [4.0] * 98)
     risen = write_history(tmp_path / "b.jsonl", list(np.linspace(4, 7, 100)))
-    draw_training_curves([tmp_path / "figure.png"], [TrainingCurve("a", fresh), TrainingCurve("b", risen)])
+    draw_training_curves(
+        [tmp_path / "figure.png"],
+        [TrainingCurve("a", "likelihood alone", fresh), TrainingCurve("b", "likelihood alone", risen)],
+    )
     low, high = drawn[0].axes[0].get_ylim()
     assert low < 4
     assert 7 < high < 8
@@ -71,7 +98,7 @@ def test_no_model_hides_the_others(tmp_path: Path, drawn: list[Figure]) -> None:
     for fast, bad in ((150.0, 4.2), (1000.0, 6.5)):
         finals = {"a": (4.0, 20.0), "b": (4.02, 100.0), "c": (4.05, 100.0), "d": (bad, fast)}
         models = [
-            TrainingCurve(name, write_history(tmp_path / f"{name}.jsonl", [bpd] * 9, speed=speed))
+            TrainingCurve(name, "likelihood alone", write_history(tmp_path / f"{name}.jsonl", [bpd] * 9, speed=speed))
             for name, (bpd, speed) in finals.items()
         ]
         draw_training_curves([tmp_path / "figure.png"], models)
@@ -91,7 +118,7 @@ def test_pauses_of_the_machine_do_not_change_the_axis(tmp_path: Path, drawn: lis
     path = write_history(tmp_path / "a.jsonl", [4.0] * 9)
     text = path.read_text().replace('"images_per_second": 100.0', '"images_per_second": 1.0', 1)
     path.write_text(text)
-    draw_training_curves([tmp_path / "figure.png"], [TrainingCurve("a", path)])
+    draw_training_curves([tmp_path / "figure.png"], [TrainingCurve("a", "likelihood alone", path)])
     assert drawn[0].axes[1].get_yscale() == "linear"
 
 

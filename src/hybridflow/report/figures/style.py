@@ -45,6 +45,12 @@ def series_colors(count: int) -> list[tuple[float, float, float]]:
     return [palette[i % 10] for i in range(count)]
 
 
+def lightened(color: tuple[float, float, float], white: float) -> tuple[float, float, float]:
+    """The colour with a share of white, from 0 (none) to 1."""
+    red, green, blue = (part + white * (1 - part) for part in color)
+    return red, green, blue
+
+
 def save_figure(figure: Figure, outputs: Iterable[str | Path]) -> None:
     """Writes the figure atomically to every path, in the format of its suffix, and closes it.
 

@@ -1,4 +1,4 @@
-"""Training curves: bits/dim, the discriminator's scores and the speed, against the images seen."""
+"""Training curves: bits/dim, the discriminator's scores, the distance and the speed, against the images seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hybridflow.report.figures.style import figure_style, save_figure, series_colors
+from hybridflow.report.figures.style import figure_style, lightened, save_figure, series_colors
 from hybridflow.report.histories import read_history
 from hybridflow.report.stretch import stretch
 
@@ -22,18 +22,23 @@ DASHES = ("-", "--", ":", "-.")
 PANELS = (
     ("bits/dim of the batch", ("bpd",)),
     ("mean score D(image)", ("discriminator_real", "discriminator_fake")),
+    ("mean sign of D(real) − D(fake)", ("discriminator_order",)),
     ("Fréchet distance of samples", ("distance",)),
     ("images per second", ("images_per_second",)),
 )
 """Label of the axis, and columns of the history."""
 
+WIDTH = 3.1  # inches of a panel
+LIGHTEST = 0.6  # share of white in the first variant of a recipe that has several
+
 FAR = 10  # the fastest model's speed over the slowest one's, from which on a linear axis would hide the slow ones
 
 
 class TrainingCurve(NamedTuple):
-    """A model's variant, its ``training.jsonl``, and whether it started from another variant's weights."""
+    """A model's variant and recipe, its ``training.jsonl``, and whether it started from another variant's weights."""
 
     variant: str
+    recipe: str
     history: str | Path
     further: bool = False
 
@@ -41,19 +46,19 @@ class TrainingCurve(NamedTuple):
 def draw_training_curves(outputs: Iterable[str | Path], models: Sequence[TrainingCurve]) -> None:
     """Draws the panels of :data:`PANELS`, those of models that started from others' weights in a row of their own.
 
-    A variant has one colour, whatever its seeds. A panel that no history has data for is left out. Long curves are
-    drawn as a running median over faint raw values.
+    A recipe has the colour that it has in the frontier, its variants shades of it, from light to full in their order;
+    all seeds of a variant look the same. A panel that no history has data for is left out. Long curves are drawn as a
+    running median over faint raw values.
 
     Raises:
         UserError: a history cannot be read.
     """
-    variants = list(dict.fromkeys(model.variant for model in models))
-    looks = dict(zip(variants, zip(series_colors(len(variants)), _dashes(len(variants)), strict=True), strict=True))
+    looks = _looks(models)
     curves = [(model, read_history(model.history)) for model in models]
     panels = [(title, names) for title, names in PANELS if any(_has(curve, names[0]) for _, curve in curves)]
     rows = [row for row in ([c for c in curves if c[0].further == further] for further in (False, True)) if row]
     with figure_style():
-        size = (max(4.2, 3.6 * len(panels)), 0.6 + 2.8 * len(rows))
+        size = (max(4.2, WIDTH * len(panels)), 0.6 + 2.8 * len(rows))
         figure, axes = plt.subplots(len(rows), len(panels), figsize=size, squeeze=False, layout="constrained")
         for row, across in zip(rows, axes, strict=True):
             for ax, (title, names) in zip(across, panels, strict=True):
@@ -63,9 +68,9 @@ def draw_training_curves(outputs: Iterable[str | Path], models: Sequence[Trainin
                 else:
                     ax.set_visible(False)
         handles = [Line2D([], [], color=color, lw=2, ls=dash, label=name) for name, (color, dash) in looks.items()]
-        longest = max(len(name) for name in variants)
-        fitting = max(1, int(3.6 * len(panels) * 72 / (5 * longest + 45)))  # by the width of 8-point letters
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(variants), fitting), frameon=False)
+        longest = max(len(name) for name in looks)
+        fitting = max(1, int(WIDTH * len(panels) * 72 / (5 * longest + 45)))  # by the width of 8-point letters
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(looks), fitting), frameon=False)
         save_figure(figure, outputs)
 
 
@@ -85,6 +90,8 @@ def _draw_panel(
         _limit_bpd(ax, [curve for _, curve in curves])
     elif names == ("distance",):
         ax.margins(y=0.08)
+    elif names == ("discriminator_order",):
+        ax.set_ylim(min(-0.03, ax.get_ylim()[0]), 1.03)
     elif len(names) == 2:
         ax.set_ylim(-0.03, 1.03)
         few = all(len(curve) < 8 for _, curve in curves)
@@ -100,9 +107,17 @@ def _draw_panel(
             ax.set_ylim(bottom=0)
 
 
-def _dashes(count: int) -> list[str]:
-    """What tells series apart when colours repeat, after ten."""
-    return [DASHES[i // 10 % len(DASHES)] for i in range(count)]
+def _looks(models: Sequence[TrainingCurve]) -> dict[str, tuple[object, str]]:
+    """Colour and line style of every variant, recipe by recipe; styles tell recipes apart when colours repeat."""
+    recipes: dict[str, dict[str, None]] = {}
+    for model in models:
+        recipes.setdefault(model.recipe, {})[model.variant] = None
+    looks: dict[str, tuple[object, str]] = {}
+    for number, (color, variants) in enumerate(zip(series_colors(len(recipes)), recipes.values(), strict=True)):
+        dash = DASHES[number // 10 % len(DASHES)]
+        for place, variant in enumerate(reversed(variants)):
+            looks[variant] = (lightened(color, LIGHTEST * place / max(1, len(variants) - 1)), dash)
+    return {variant: looks[variant] for variants in recipes.values() for variant in variants}
 
 
 def _has(curve: pd.DataFrame, name: str) -> bool:
