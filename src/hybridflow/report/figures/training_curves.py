@@ -28,7 +28,7 @@ PANELS = (
 )
 """Label of the axis, and columns of the history."""
 
-WIDTH = 3.1  # inches of a panel
+WIDTH = 3.2  # inches of a panel
 LIGHTEST = 0.6  # share of white in the first variant of a recipe that has several
 
 FAR = 10  # the fastest model's speed over the slowest one's, from which on a linear axis would hide the slow ones
