@@ -39,7 +39,11 @@ TINY = {
         "dcgan": {"kind": "dcgan", "width": 4},
         "wide": {"kind": "dcgan", "width": 6},
         "spectral": {"kind": "dcgan", "width": 4, "spectral_norm": True},
-        "norm_free": {"kind": "norm_free", "widths": [4, 4, 4, 4]},
+        "norm_free": {"kind": "norm_free", "widths": [4, 4, 4, 4], "full_resolution": True},
+        "resnet18": {"kind": "resnet18", "width": 16},  # oneDNN damages memory in its 4-channel layers on AVX2
+        "sngan_resnet": {"kind": "sngan_resnet", "width": 4},
+        "layer_norm": {"kind": "layer_norm", "width": 4},
+        "patchgan": {"kind": "patchgan", "width": 4, "layers": 1},
     },
     "adversarial": {"discriminator_optimizer": {"name": "adam", "lr": 1e-3, "betas": [0.5, 0.999]}},
     "training": {
@@ -92,8 +96,36 @@ TINY = {
                 "real_images": "flipped",
                 "diff_augment": ["color", "translation", "cutout"],
                 "gradient_normalisation": True,
+                "gradient_clip": 0.5,
+                "inward_gradient": True,
             },
-            "training": {"ema_decay": 0.9, "optimizer": {"name": "muon"}},
+            "training": {"ema_decay": 0.9, "gradient_clip": 1.0, "optimizer": {"name": "muon"}},
+        },
+        "exact": {
+            "discriminator": "sngan_resnet",
+            "adversarial_weight": 0.5,
+            "adversarial": {"loss": "relativistic", "penalties": {"r1": 0.5, "r2": 0.5}},
+        },
+        "augmented": {
+            "discriminator": "norm_free",
+            "adversarial_weight": 0.5,
+            "adversarial": {
+                "loss": "relativistic",
+                "penalties": {"r1": 0.5},
+                "real_images": "flipped",
+                "diff_augment": ["color", "translation", "cutout"],
+            },
+        },
+        "hinge": {"discriminator": "resnet18", "adversarial_weight": 0.5, "adversarial": {"loss": "hinge"}},
+        "least-squares": {
+            "discriminator": "patchgan",
+            "adversarial_weight": 0.5,
+            "adversarial": {"loss": "least_squares"},
+        },
+        "wasserstein": {
+            "discriminator": "layer_norm",
+            "adversarial_weight": 0.5,
+            "adversarial": {"loss": "wasserstein", "penalties": {"gradient_penalty": 10.0}},
         },
         "stabilised-child": {
             "discriminator": "spectral",

@@ -44,6 +44,8 @@ def tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
         pytest.param("hybrid", 2, {"compile": True}, marks=pytest.mark.slow),
         ("two-steps", 4, {"adversarial": {"gradient_clip": 1e-3}, "gradient_clip": 1e-2}),  # less than every gradient
         ("everything", 2, {}),
+        # with BatchNorm in the discriminator
+        ("hybrid", 2, {"adversarial": {"penalties": {"r1": 0.5, "r2": 0.5, "finite_differences": True}}}),
     ],
 )
 def test_a_group_computes_the_steps_of_one_process(context, tmp_path, name, size, training):

@@ -22,6 +22,7 @@ from trainings import (
     wait_for,
 )
 
+from hybridflow.config.adversarial import DISCRIMINATORS, LOSSES
 from hybridflow.models.checkpoint import load_generator, read_metadata, read_tensors
 from hybridflow.report.figures.animation import training_grids
 from hybridflow.runtime.errors import UserError
@@ -69,22 +70,26 @@ def assert_same_result(work: Job, reference: Job) -> None:
     ]
 
 
-def test_killed_and_stopped_runs_end_in_the_same_bytes(processes, uninterrupted, tmp_path):
-    work = job(tmp_path, "stabilised", log_every=1)
+@pytest.mark.parametrize("name", ["stabilised", "everything"])
+def test_killed_and_stopped_runs_end_in_the_same_bytes(processes, uninterrupted, tmp_path, name):
+    work = job(tmp_path, name, log_every=1)
     for seconds in (0.0, 0.1):
         assert interrupt(processes, work, signal.SIGKILL, seconds) == -signal.SIGKILL
     assert interrupt(processes, work, signal.SIGTERM, 0.0) == 128 + signal.SIGTERM
-    assert 1 <= resume_state(work)["step"] < 12
+    assert 1 <= resume_state(work)["step"] < 15
     assert not work.checkpoint.exists()
     train(work, IMAGES, CPU)
-    assert_same_result(work, uninterrupted("stabilised", log_every=1))
+    assert_same_result(work, uninterrupted(name, log_every=1))
 
 
 class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("name", ["baseline", "hybrid", "two-steps", "everything"])
+RESUMED = ["baseline", "hybrid", "two-steps", "everything", "exact", "hinge", "least-squares", "wasserstein"]
+
+
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_run_that_dies_after_any_number_of_steps_ends_in_the_same_bytes(uninterrupted, tmp_path, monkeypatch, name):
     work = job(tmp_path, name)
     lives = 0
@@ -103,6 +108,12 @@ def test_a_run_that_dies_after_any_number_of_steps_ends_in_the_same_bytes(uninte
     monkeypatch.undo()
     train(work, IMAGES, CPU)
     assert_same_result(work, uninterrupted(name))
+
+
+def test_every_discriminator_and_loss_is_among_them(tmp_path):
+    hybrids = [variant for name in RESUMED if (variant := job(tmp_path, name).variant).discriminator]
+    assert {variant.discriminator.kind for variant in hybrids} == DISCRIMINATORS.keys()
+    assert {variant.adversarial.loss for variant in hybrids} == LOSSES.keys()
 
 
 def test_a_stop_between_two_lines_of_the_history_keeps_their_sums(uninterrupted, tmp_path, monkeypatch):

@@ -94,6 +94,7 @@ def test_a_run_that_was_stopped_has_the_same_values(
         train(parts, IMAGES, CPU)
     train(parts, IMAGES, CPU)
     assert rows(parts.history) == rows(whole.history)
+    assert parts.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
 
 
 def test_it_is_due_once_after_every_multiple(ruler: Ruler) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -11,13 +12,15 @@ from torch import nn
 from trainings import HostReads, job, start, take_steps
 
 from hybridflow.config.adversarial import NonSaturatingSettings
+from hybridflow.models.discriminators.augmentation import augment_differentiably
 from hybridflow.models.layers.checkpointing import network_checkpointing
 from hybridflow.models.layers.precision import network_precision
 from hybridflow.runtime.noise import GeneratorNoise
 from hybridflow.runtime.seeding import derive_seed
-from hybridflow.training.batches import Batches
+from hybridflow.training.batches import FLIPPED, Batches
+from hybridflow.training.losses.penalties import penalties
 from hybridflow.training.state import Job, State
-from hybridflow.training.step import adversarial_backward, likelihood_backward, training_step
+from hybridflow.training.step import adversarial_backward, discriminator_step, likelihood_backward, training_step
 
 PLAIN = NonSaturatingSettings()
 
@@ -185,6 +188,78 @@ def test_a_likelihood_step_descends_along_its_gradient(tmp_path):
         expected = before.detach() - 1e-3 * before.grad.sign()
         torch.testing.assert_close(after.detach()[large], expected[large], rtol=0, atol=2e-6, msg=name)
     assert moved > 100
+
+
+def test_the_generator_waits_in_the_discriminators_warm_up(tmp_path):
+    work = job(tmp_path, "everything")
+    batches, state = start(work)
+    models = (state.generator, state.ema.average, state.discriminator)
+    before = [copy.deepcopy(model.state_dict()) for model in models]
+
+    def moved() -> list[bool]:
+        states = zip(before, (model.state_dict() for model in models), strict=True)
+        return [any(not torch.equal(new[name], value) for name, value in old.items()) for old, new in states]
+
+    take_steps(work, batches, state, 3)
+    assert moved() == [False, False, True]
+    take_steps(work, batches, state, 1)
+    assert moved() == [True, True, True]
+
+
+def test_annealed_rates_and_penalties_reach_the_step(tmp_path, monkeypatch):
+    work = job(tmp_path, "everything")
+    batches, state = start(work)
+    factors = []
+
+    def record(settings, factor, *rest):
+        factors.append(factor)
+        return penalties(settings, factor, *rest)
+
+    monkeypatch.setattr("hybridflow.training.step.penalties", record)
+    rates = []
+    for step in range(5):
+        take_steps(work, batches, state, 1)
+        rates.append(state.discriminator_optimizer.param_groups[0]["lr"])
+        assert factors[-2:] == [pytest.approx(1 - 0.5 * step / 15)] * 2, "linear to a half over 15 steps"
+    expected = [1e-3 * (1 - 0.9 * (1 - math.cos(math.pi * step / 15)) / 2) for step in range(5)]
+    assert rates == pytest.approx(expected), "cosine to a tenth"
+
+
+def test_both_players_see_augmented_images_of_both_kinds(tmp_path, monkeypatch):
+    work, batches, state = prepared(tmp_path, "augmented")
+    seen = []
+
+    def record(images, kinds, draws):
+        seen.append((len(images), images.requires_grad, kinds))
+        return augment_differentiably(images, kinds, draws)
+
+    monkeypatch.setattr("hybridflow.training.step.augment_differentiably", record)
+    take_steps(work, batches, state, 1)
+    kinds = ("color", "translation", "cutout")
+    # the generator's real and generated images, then the discriminator's, whose penalty differentiates the real ones
+    assert seen == [(4, False, kinds), (4, True, kinds), (4, True, kinds), (4, False, kinds)]
+
+
+def test_what_is_real_for_the_discriminator_is_flipped_and_the_likelihoods_images_are_augmented(tmp_path, monkeypatch):
+    shifted = {"pad": 2, "translate": 0.25}
+    work, batches, state = prepared(tmp_path, "augmented", augmentation=shifted)
+    seen = {}
+
+    def likelihood(model, x, *rest):
+        seen["likelihood"] = x
+        return likelihood_backward(model, x, *rest)
+
+    def discriminator(network, optimizer, real, *rest, **options):
+        seen["real"] = real
+        return discriminator_step(network, optimizer, real, *rest, **options)
+
+    monkeypatch.setattr("hybridflow.training.step.likelihood_backward", likelihood)
+    monkeypatch.setattr("hybridflow.training.step.discriminator_step", discriminator)
+    step = state.step
+    take_steps(work, batches, state, 1)
+    assert torch.equal(seen["likelihood"], batches.training(step))
+    assert torch.equal(seen["real"], batches.training(step, 0, FLIPPED))
+    assert not torch.equal(*seen.values())
 
 
 def test_discriminator_steps_take_other_batches(tmp_path):

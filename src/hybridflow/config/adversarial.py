@@ -116,7 +116,7 @@ DISCRIMINATORS: dict[str, Registered] = {
 
 
 class AnnealSettings(Section):
-    """A factor that goes from 1 at the first step to another value after the last one."""
+    """A factor that goes from 1 at the first step to another after the last (as in R3GAN, arXiv 2501.05441)."""
 
     shape: Literal["linear", "cosine"] = Field("cosine", description="linear or cosine")
     to: Annotated[Float, Field(ge=0)] = Field(description="the factor at the end, 1 at the start")

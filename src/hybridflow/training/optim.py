@@ -84,7 +84,10 @@ class Schedule:
         return self.settings.optimizer.lr * warm_up * self.settings.lr_decay ** (step // self.steps_per_epoch)
 
     def annealed(self, settings: AnnealSettings | None, step: int) -> float:
-        """The factor of a linear or cosine change at ``step`` (0-based): 1 at the first step, ``to`` after the last."""
+        """The factor of a linear or cosine change at ``step`` (0-based): 1 at the first step, ``to`` after the last.
+
+        1 + d (to - 1) with d the share of steps done, for a cosine d = (1 - cos(pi step / steps)) / 2.
+        """
         if settings is None:
             return 1.0
         done = step / self.total_steps

@@ -29,7 +29,11 @@ from hybridflow.training.step import discriminator_step
 
 torch.set_num_threads(1)
 
-SETTINGS = {"dcgan": DCGANDiscriminatorSettings, "resnet18": ResNet18DiscriminatorSettings}
+SETTINGS = {
+    "dcgan": DCGANDiscriminatorSettings,
+    "resnet18": ResNet18DiscriminatorSettings,
+    "sngan_resnet": SNGANResNetDiscriminatorSettings,
+}
 PLAIN = NonSaturatingSettings(label_smoothing=0.1)
 LOSS = NonSaturatingLoss(PLAIN)
 
@@ -261,7 +265,7 @@ def power_vectors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.named_buffers() if name.endswith(("._u", "._v"))}
 
 
-@pytest.mark.parametrize("kind", ["dcgan", "resnet18"])
+@pytest.mark.parametrize("kind", SETTINGS)
 def test_spectral_norm_brings_the_largest_singular_value_of_every_layer_to_one(kind):
     model = normalised(kind)
     with torch.no_grad():

@@ -34,7 +34,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18Discriminator(nn.Sequential):
-    """ResNet18 for 32x32 images: 3x3 stem, no max-pool, one output.
+    """ResNet18 (arXiv 1512.03385, table 1) for 32x32 images: 3x3 stem, no max-pool, one output.
 
     Shape:
         (N, 3, 32, 32) in [-1, 1] -> (N,) logits.

@@ -13,9 +13,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 def normalise_spectra(model: nn.Module) -> None:
     """Divides the weight of every convolution and linear layer by an estimate of its largest singular value.
 
-    A convolution's weight counts as the matrix (output channels, the rest), as in section 2.1 and
-    appendix A of the paper. The estimate comes from power iteration, whose vectors are buffers of the
-    layer: they are drawn here from torch's global generator and stored with the weights.
+    W / s with s = u^T W v, where a step of the power iteration is v <- W^T u / |W^T u|, u <- W v / |W v|. A
+    convolution's weight counts as the matrix (output channels, the rest), as in section 2.1 and appendix A of the
+    paper. The vectors u and v are buffers of the layer: they are drawn here from torch's global generator and stored
+    with the weights.
     """
     for layer in list(model.modules()):
         if isinstance(layer, (nn.Conv2d, nn.Linear)):

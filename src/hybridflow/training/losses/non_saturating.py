@@ -13,8 +13,10 @@ from hybridflow.training.losses.base import AdversarialLoss
 class NonSaturatingLoss(AdversarialLoss):
     """Binary cross-entropy; the generator maximises log D(fake) (GAN, arXiv 1406.2661, section 3).
 
-    The discriminator's targets are 1 - s for real and 0 for generated images: one-sided label smoothing (arXiv
-    1606.03498, section 3.4).
+    With D = sigmoid of logits r of real and f of generated images, and one-sided label smoothing s (arXiv 1606.03498,
+    section 3.4),
+
+        L_D = -E [(1 - s) log D(r) + s log(1 - D(r))] - E log(1 - D(f)),   L_G = -E log D(f).
     """
 
     def __init__(self, settings: NonSaturatingSettings) -> None:
