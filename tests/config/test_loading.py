@@ -72,6 +72,7 @@ SENTENCES: list[tuple[dict, str]] = [
     ({"experiment": {"x" * 30: "y" * 30}}, "`experiment` is {'" + "x" * 30 + "': '" + "y" * 21 + "..., but it must"),
     # ranges and choices
     (training(batch_size=0), "`training.batch_size` is 0, but it must be at least 1."),
+    ({"sampling": {"images": 9}}, "`sampling.images` is 9, but it must be at least 10."),
     (training(lr_decay=2), "`training.lr_decay` is 2, but it must be at most 1."),
     (training(ema_decay=1), "`training.ema_decay` is 1, but it must be less than 1."),
     (variant(training={"optimizer": {"lr": 0}}), "`variants.b.training.optimizer.lr` is 0, but it must be greater"),

@@ -19,6 +19,7 @@ from hybridflow.data.prepare import prepare_dataset
 from hybridflow.runtime.errors import UserError
 
 RNG = np.random.default_rng(1)
+OTHERS = [f"x{number}.png" for number in range(8)]
 
 
 def pixels(channels=3):
@@ -27,12 +28,14 @@ def pixels(channels=3):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two images in each split, one of them deeper."""
+    """Ten images in each split, one of them deeper."""
     root = tmp_path / "images"
     for split in ("train", "test"):
         (root / split / "sub").mkdir(parents=True)
         Image.fromarray(pixels()).save(root / split / "b.png")
         Image.fromarray(pixels()).save(root / split / "sub" / "a.png")
+        for name in OTHERS:
+            Image.fromarray(pixels()).save(root / split / name)
     return root
 
 
@@ -56,7 +59,7 @@ def test_images_come_sorted_by_name(folder, tmp_path):
     (folder / "train" / "notes.txt").write_text("skipped")
     (folder / "train" / "._b.png").write_text("skipped")
     (folder / "train" / "sub" / "loop").symlink_to(folder / "train")
-    names = ["a.jpg", "b.png", "c.webp", "d.png", "sub/a.png", "ärger 図.BMP"]
+    names = ["a.jpg", "b.png", "c.webp", "d.png", "sub/a.png", *OTHERS, "ärger 図.BMP"]
     assert list_images(folder, "train") == [f"train/{name}" for name in names]
     manifest = prepare(folder, tmp_path)
     images = load_images(tmp_path / "out" / "train.npy")
@@ -64,7 +67,7 @@ def test_images_come_sorted_by_name(folder, tmp_path):
         np.testing.assert_array_equal(image, expected(folder, f"train/{name}"))
     assert manifest["source"] == "folder"
     assert manifest["origin"] == str(folder)
-    assert manifest["arrays"]["test"]["shape"] == [2, 3, 32, 32]
+    assert manifest["arrays"]["test"]["shape"] == [10, 3, 32, 32]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["manifest.json", "test.npy", "train.npy"]
 
 
@@ -168,7 +171,7 @@ def test_folders_that_are_missing_or_empty(folder, tmp_path):
     with pytest.raises(UserError, match="is not a directory; it must hold train/ and test/"):
         prepare(tmp_path / "none", tmp_path)
     (folder / "test" / "b.png").unlink()
-    with pytest.raises(UserError, match=r"holds 1 image \(.*at least 2 are needed"):
+    with pytest.raises(UserError, match=r"holds 9 images \(.*at least 10 are needed"):
         prepare(folder, tmp_path)
 
 
@@ -184,7 +187,7 @@ def test_names_may_have_any_other_character(folder, tmp_path):
     names = ["a b.png", "ärger 図.png", "a\u202fb.png", "👩\u200d🔬.png", "$(x);'\".png", "-rf.png"]
     for name in names:
         Image.fromarray(pixels()).save(folder / "train" / name)
-    assert prepare(folder, tmp_path)["arrays"]["train"]["shape"][0] == 2 + len(names)
+    assert prepare(folder, tmp_path)["arrays"]["train"]["shape"][0] == 10 + len(names)
     assert content_hash(settings_of(folder), tmp_path / "c.json").startswith("folder-")
 
 
@@ -214,7 +217,7 @@ def test_the_fingerprint_reads_only_what_changed(folder, tmp_path, monkeypatch):
     original = fingerprint.sha256_file
     monkeypatch.setattr(fingerprint, "sha256_file", lambda path: read.append(path.name) or original(path))
     first = content_hash(settings_of(folder), cache)
-    assert len(read) == 4
+    assert len(read) == 20
     read.clear()
     assert content_hash(settings_of(folder), cache) == first
     assert read == []

@@ -23,7 +23,7 @@ CALIBRATION_VERSION = 3
 class SamplingSettings(Section):
     """The images that are drawn from every trained model."""
 
-    images: Annotated[Int, Field(ge=2)] = Field(50_000, description="generated images per model")
+    images: Annotated[Int, Field(ge=10)] = Field(50_000, description="generated images per model")
     batch_size: PositiveInt = Field(250, description="images decoded at once; rounding depends on it")
     temperature: PositiveFloat = Field(1.0, description="factor on the latents' standard deviation")
     seed: NonNegativeInt = Field(0, description="image i has the latents of (seed, i), whatever the batch size")

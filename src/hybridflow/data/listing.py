@@ -17,7 +17,7 @@ def list_images(folder: str | Path, split: str) -> list[str]:
     Folders are searched to any depth, links are followed, names that begin with a dot are skipped.
 
     Raises:
-        UserError: the folder is missing or unreadable, holds fewer than 2 images, a name that no message could show,
+        UserError: the folder is missing or unreadable, holds fewer than 10 images, a name that no message could show,
             or a pipe or device that has an image's name.
     """
     root = Path(folder).expanduser()
@@ -47,10 +47,10 @@ def list_images(folder: str | Path, split: str) -> list[str]:
         path = root / name
         if path.exists() and not path.is_file():
             raise UserError(f"{path} is neither a file nor a folder, and reading it could wait for ever; remove it.")
-    if len(names) < 2:
+    if len(names) < 10:  # metrics of vectors ask for a 5th neighbour, calibrations for halves
         raise UserError(
             f"{top} holds {len(names)} image{'s' * (len(names) != 1)} ({', '.join(SUFFIXES)}), "
-            "but at least 2 are needed; put 32x32 images there."
+            "but at least 10 are needed; put 32x32 images there."
         )
     return sorted(names)
 
