@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from experiment import Experiment
 from PIL import Image
+from recorded import save_array
 
 from hybridflow.report.page.page import write_page
 from hybridflow.report.tables.frontier import frontier_table
@@ -25,7 +26,9 @@ def build(experiment: Experiment, folder: Path, *figures: tuple[Path, str]) -> P
     """Writes the page and its tables into ``folder``, with these figures and one more; returns the page's path."""
     rng = np.random.default_rng(0)
     for name, seed in experiment.settings.models:
-        np.save(experiment.files(name, seed).samples, rng.integers(0, 256, (70, 3, 32, 32), dtype=np.uint8))
+        samples = Path(experiment.files(name, seed).samples)
+        if not samples.exists():
+            save_array(samples, rng.integers(0, 256, (70, 3, 32, 32), dtype=np.uint8))
     results = experiment.read()
     tables = [folder / f"table1.{kind}" for kind in ("csv", "md", "tex")]
     write_table(*tables, results)

@@ -16,6 +16,7 @@ from report_page import build
 from hybridflow.config.extractors import INCEPTION_SHA256
 from hybridflow.report.figures.animation import animate_training
 from hybridflow.report.page.images import ENOUGH, embed_file
+from hybridflow.runtime.errors import UserError
 
 
 def test_the_page_needs_nothing_else(experiment: Experiment, tmp_path: Path) -> None:
@@ -58,6 +59,14 @@ def test_what_others_report_is_a_cross(make_experiment: Callable[..., Experiment
     ]
     assert all(50 <= float(x) <= 390 and 10 <= float(y) <= 255 for x, y, _ in crosses), "inside the panel"
     assert "crosses are what others report" in text
+
+
+def test_damaged_samples_are_not_shown(experiment: Experiment, tmp_path: Path) -> None:
+    build(experiment, tmp_path)
+    samples = Path(experiment.files("control").samples)
+    samples.write_bytes(samples.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=r"control/seed0/samples\.npy is damaged or was exchanged"):
+        build(experiment, tmp_path)
 
 
 def test_an_animation_that_shows_nothing_is_left_out(experiment: Experiment, tmp_path: Path) -> None:

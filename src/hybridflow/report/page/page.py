@@ -13,8 +13,8 @@ import pandas as pd
 from jinja2 import Environment
 from markdown import markdown
 
+from hybridflow.data.images import load_images
 from hybridflow.evaluation.sampling import image_grid
-from hybridflow.io.arrays import read_array
 from hybridflow.io.files import write_text
 from hybridflow.report.page.images import embed_file, embed_grid, is_still
 from hybridflow.report.page.tradeoff import recipe_colors, tradeoff_panels
@@ -53,9 +53,7 @@ def write_page(
         if column.heading is not None and column.shown([column.fill(row) for row in results.rows])
     ]
     first = {row.variant.name: row.models[0].files for row in results.rows}
-    grids = {
-        name: embed_grid(image_grid(read_array(files.samples, mapped=True)[:GRID], 8)) for name, files in first.items()
-    }
+    grids = {name: embed_grid(image_grid(load_images(files.samples)[:GRID], 8)) for name, files in first.items()}
     notes = [*describe_table(results), *filter(None, (describe_row(row, results) for row in results.rows))]
     text = _template().render(
         name=results.settings.experiment,
