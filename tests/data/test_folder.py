@@ -1,13 +1,16 @@
 """A user's own folder of images: decoding, errors, fingerprint."""
 
 import os
+import runpy
 import struct
 import subprocess
 import sys
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checkout import ROOT
 from PIL import Image
 
 from hybridflow.config.data import DatasetSettings
@@ -15,7 +18,7 @@ from hybridflow.data import fingerprint
 from hybridflow.data.fingerprint import content_hash
 from hybridflow.data.images import load_images
 from hybridflow.data.listing import list_images
-from hybridflow.data.prepare import prepare_dataset
+from hybridflow.data.prepare import is_prepared, prepare_dataset
 from hybridflow.runtime.errors import UserError
 
 RNG = np.random.default_rng(1)
@@ -39,6 +42,14 @@ def folder(tmp_path):
     return root
 
 
+class Outputs(list):
+    """A job's outputs as Snakemake gives them: a list, whose last one has a name, too."""
+
+    @property
+    def manifest(self):
+        return self[-1]
+
+
 def settings_of(folder):
     return DatasetSettings(source="folder", folder=str(folder))
 
@@ -49,6 +60,33 @@ def prepare(folder, tmp_path):
 
 def expected(folder, name):
     return np.asarray(Image.open(folder / name).convert("RGB")).transpose(2, 0, 1)
+
+
+def test_what_another_experiment_prepared_stays(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", sys.stderr)  # a job puts its own there
+    made = [tmp_path / "out" / name for name in ("train.npy", "test.npy", "manifest.json")]
+    job = SimpleNamespace(
+        rule="prepare_dataset",
+        log=[str(tmp_path / "log")],
+        output=Outputs(map(str, made)),
+        params=SimpleNamespace(cache=str(tmp_path / "cache")),
+        config={
+            "experiment": "own",
+            "variants": {"baseline": {}},
+            "dataset": {"source": "folder", "folder": str(folder)},
+            "evaluation": {"metrics": []},
+        },
+    )
+
+    def files():
+        runpy.run_path(str(ROOT / "workflow" / "scripts" / "prepare_dataset.py"), {"snakemake": job})
+        return [path.stat().st_ino for path in made]
+
+    first = files()
+    assert files() == first
+    made[0].write_bytes(made[0].read_bytes()[:-1] + b"?")
+    assert files() != first, "damaged arrays are made anew"
+    assert is_prepared(tmp_path / "out")
 
 
 def test_images_come_sorted_by_name(folder, tmp_path):

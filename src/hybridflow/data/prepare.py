@@ -68,6 +68,15 @@ def prepare_dataset(
     return read_record(manifest, ())
 
 
+def is_prepared(directory: Path) -> bool:
+    """Whether the arrays and their manifest are there and sound."""
+    try:
+        read_record(directory / "manifest.json")
+    except UserError:
+        return False
+    return True
+
+
 def _write_cifar10(archive: Path, directory: Path, layout: Cifar10Layout) -> dict[str, Any]:
     counts = layout.counts
     names = {split: (split, (counts[split], 3, 32, 32), np.uint8) for split in SPLITS}
