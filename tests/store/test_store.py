@@ -8,14 +8,18 @@ from typing import Annotated
 
 import pytest
 from forks import start
+from pydantic import create_model
 
+from hybridflow.config.adversarial import LOSSES, AdversarialSettings
 from hybridflow.config.experiment import Settings
 from hybridflow.config.extractors import EXTRACTORS
 from hybridflow.config.fields import AsBefore
 from hybridflow.config.loading import load_settings, parse_settings
+from hybridflow.config.registry import Registered
 from hybridflow.config.training import TrainingSettings
 from hybridflow.config.yaml_files import merge
 from hybridflow.data.fingerprint import content_hash
+from hybridflow.runtime.errors import UserError
 from hybridflow.store.entries import (
     Entry,
     calibration_entry,
@@ -271,6 +275,14 @@ def test_another_store_by_the_environment(tmp_path):
     environment = os.environ | {"HYBRIDFLOW_STORE": str(tmp_path)}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == str(tmp_path / "a-b.c")
+
+
+@pytest.mark.parametrize("name", ["epochs", "stored"])  # the second enters a key only if it is not as before
+def test_a_loss_whose_setting_would_hide_one_of_the_training_is_refused(monkeypatch, name):
+    own = create_model("Own", __base__=AdversarialSettings, **{name: (int, 1)})
+    monkeypatch.setitem(LOSSES, "own", Registered(own, object))
+    with pytest.raises(UserError, match=f"the loss 'own' has a setting '{name}', as `training` has; give it another"):
+        keys(adversarial={"loss": "own"})
 
 
 def test_moments_depend_on_what_extracts_them(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic.fields import FieldInfo
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 RESERVED_NAMES = ("reference", "figures", "logs", "benchmarks", "pictures", "cards")
@@ -91,18 +92,31 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @classmethod
+    def key_names(cls) -> dict[str, str]:
+        """Under which name the key of a result knows each field that may enter it."""
+        marked = {name: _marks(field) for name, field in cls.model_fields.items()}
+        return {
+            name: marks[InKeyAs].name if InKeyAs in marks else name
+            for name, marks in marked.items()
+            if NotInKey not in marks
+        }
+
     def key_values(self) -> dict[str, Any]:
         """What of this section enters the key of a result, as JSON values."""
         values: dict[str, Any] = {}
         plain = self.model_dump(mode="json")
-        for name, field in type(self).model_fields.items():
-            marks = {type(mark): mark for mark in field.metadata}
+        for name, known_as in self.key_names().items():
+            marks = _marks(type(self).model_fields[name])
             value = getattr(self, name)
             value = value.key_values() if isinstance(value, Section) else plain[name]
-            if NotInKey in marks or (AsBefore in marks and _same(value, marks[AsBefore].value)):
-                continue
-            values[marks[InKeyAs].name if InKeyAs in marks else name] = value
+            if AsBefore not in marks or not _same(value, marks[AsBefore].value):
+                values[known_as] = value
         return values
+
+
+def _marks(field: FieldInfo) -> dict[type, Any]:
+    return {type(mark): mark for mark in field.metadata}
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from hybridflow.config.evaluation import CALIBRATION_VERSION
 from hybridflow.config.experiment import Settings
 from hybridflow.io.hashing import short_key
+from hybridflow.runtime.errors import UserError
 
 TRAINING_VERSION = 1
 """Raise by hand when a change of the code changes trained weights: every variant then trains again."""
@@ -21,12 +22,23 @@ MOMENTS_VERSION = 1
 
 
 def training_key(settings: Settings, name: str, seed: int, dataset_hash: str) -> str:
-    """Key of variant ``name`` trained with ``seed`` on the dataset with this content hash."""
+    """Key of variant ``name`` trained with ``seed`` on the dataset with this content hash.
+
+    Raises:
+        UserError: its loss, of an extension, has a setting with the name of one of the training, whose place in the key
+            it would take.
+    """
     variant, holdout = settings.variants[name], settings.dataset.holdout
     parent = None if variant.init_from is None else training_key(settings, variant.init_from, seed, dataset_hash)
     training, discriminator = variant.training.key_values(), None
     if variant.discriminator is not None:  # only an adversarial step reads these
         discriminator = variant.discriminator.key_values()
+        for known_as in variant.adversarial.key_names().values():
+            if known_as in variant.training.key_names().values():
+                raise UserError(
+                    f"config: the loss {variant.adversarial.loss!r} has a setting {known_as!r}, as `training` has; "
+                    "give it another name in its file under `extensions`."
+                )
         training |= variant.adversarial.key_values()
     return short_key(
         {
