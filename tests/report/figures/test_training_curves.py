@@ -1,4 +1,4 @@
-"""Training curves: panels, limits, and the history behind them."""
+"""Training curves: panels and limits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from hybridflow.report.figures.style import series_colors
 from hybridflow.report.figures.training_curves import TrainingCurve, draw_training_curves
-from hybridflow.report.histories import read_history
-from hybridflow.runtime.errors import UserError
 
 
 def write_history(path: Path, bpd: list[float], hybrid: bool = False, speed: float = 100.0) -> Path:
@@ -120,22 +117,3 @@ def test_pauses_of_the_machine_do_not_change_the_axis(tmp_path: Path, drawn: lis
     path.write_text(text)
     draw_training_curves([tmp_path / "figure.png"], [TrainingCurve("a", "likelihood alone", path)])
     assert drawn[0].axes[1].get_yscale() == "linear"
-
-
-def test_history_with_repeated_and_broken_steps(tmp_path: Path) -> None:
-    path = tmp_path / "h.jsonl"
-    rows = [{"step": 1, "images": 10, "bpd": 9}, {"step": 2, "images": 20, "bpd": np.nan}]
-    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0] | {"bpd": 5}]))
-    history = read_history(path)
-    assert list(history.step) == [1, 2]
-    assert history.bpd[0] == 5
-    assert np.isnan(history.bpd[1])
-    path.write_text('{"step": 1, "images": 10}\n{"step": 2, "ima')
-    with pytest.raises(UserError, match=r"line 2 of .*h.jsonl is not a JSON object"):
-        read_history(path)
-    path.write_text("\n")
-    with pytest.raises(UserError, match="has no logged step"):
-        read_history(path)
-    path.unlink()
-    with pytest.raises(UserError, match="cannot read"):
-        read_history(path)

@@ -48,10 +48,7 @@ def draw_training_curves(outputs: Iterable[str | Path], models: Sequence[Trainin
 
     A recipe has the colour that it has in the frontier, its variants shades of it, from light to full in their order;
     all seeds of a variant look the same. A panel that no history has data for is left out. Long curves are drawn as a
-    running median over faint raw values.
-
-    Raises:
-        UserError: a history cannot be read.
+    running median over faint raw values. The histories have been compared with their records.
     """
     looks = _looks(models)
     curves = [(model, read_history(model.history)) for model in models]
