@@ -3,22 +3,21 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from hybridflow.io.records import read_record, record_of, write_record
+from hybridflow.io.records import write_record
 from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.config.evaluation import LIKELIHOOD_VERSION
     from hybridflow.data.images import load_images, split_holdout
     from hybridflow.evaluation.likelihood import evaluate_likelihood, round_trip_error
-    from hybridflow.models.checkpoint import load_generator
+    from hybridflow.models.checkpoint import load_recorded
     from hybridflow.models.generators.base import Flow
     from hybridflow.runtime.revision import code_revision
 
     likelihood = settings.evaluation.likelihood
     variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
     checkpoint, bounds = Path(snakemake.input.checkpoint), Path(snakemake.output.bounds)
-    read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
-    model, metadata = load_generator(checkpoint, device)
+    model, metadata = load_recorded(checkpoint, variant, seed, device)
     images = load_images(snakemake.input.images)
     if likelihood.split == "holdout":
         _, images = split_holdout(images, settings.dataset.holdout)

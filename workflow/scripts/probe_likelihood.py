@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from hybridflow.io.records import read_record, record_of
 from hybridflow.jobs import torch_job
 
 IMAGES = 200  # of every kind
@@ -11,7 +10,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.data.images import load_images
     from hybridflow.evaluation.other_images import bits_of_images, image_kinds
     from hybridflow.io.run_folder import RunFolder
-    from hybridflow.models.checkpoint import load_generator
+    from hybridflow.models.checkpoint import load_recorded
     from hybridflow.report.figures.likelihood_of_images import draw_likelihoods, likelihood_table
     from hybridflow.report.tables.table import write_csv
     from hybridflow.runtime.progress import Progress
@@ -21,9 +20,7 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     measured = []
     with Progress(len(snakemake.params.variants), "likelihood of images", " models", shared=True) as progress:
         for variant in snakemake.params.variants:
-            checkpoint = Path(RunFolder(results, variant, seed).checkpoint)
-            read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
-            flow, _ = load_generator(checkpoint, device)
+            flow, _ = load_recorded(RunFolder(results, variant, seed).checkpoint, variant, seed, device)
             bits = {
                 kind: bits_of_images(flow, images, likelihood.batch_size, likelihood.seed)
                 for kind, images in kinds.items()

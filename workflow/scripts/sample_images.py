@@ -2,19 +2,17 @@
 
 from pathlib import Path
 
-from hybridflow.io.records import read_record, record_of, write_record
+from hybridflow.io.records import write_record
 from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
     from hybridflow.config.evaluation import SAMPLING_VERSION
     from hybridflow.evaluation.sampling import sample_to_file
-    from hybridflow.models.checkpoint import load_generator
+    from hybridflow.models.checkpoint import load_recorded
     from hybridflow.runtime.revision import code_revision
 
     variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
-    checkpoint = Path(snakemake.input.checkpoint)
-    read_record(record_of(checkpoint), [checkpoint.name], variant=variant, seed=seed)
-    generator, metadata = load_generator(checkpoint, device)
+    generator, metadata = load_recorded(snakemake.input.checkpoint, variant, seed, device)
     temperature = float(snakemake.wildcards.get("temperature", settings.sampling.temperature))
     sampling = settings.sampling.model_copy(update={"temperature": temperature})
     label = f"sample {variant} seed {seed}"

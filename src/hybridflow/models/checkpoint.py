@@ -19,7 +19,7 @@ from hybridflow.config.generators import GENERATORS
 from hybridflow.config.registry import Registry
 from hybridflow.config.validation import choose
 from hybridflow.io.files import atomic_path
-from hybridflow.io.records import record_of, write_record
+from hybridflow.io.records import read_record, record_of, write_record
 from hybridflow.io.repair import repair_hint
 from hybridflow.models.generators.base import Generator
 from hybridflow.models.generators.registry import build_generator
@@ -103,6 +103,17 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[Gene
     if not flow.ready:
         raise UserError(f"{path} holds a model whose ActNorm or BatchNorm layers never saw data; {repair_hint(path)}.")
     return flow.to(device).eval(), metadata
+
+
+def load_recorded(path: str | Path, variant: str, seed: int, device: torch.device) -> tuple[Generator, dict[str, Any]]:
+    """As :func:`load_generator`, of a checkpoint of the results, after comparing it with its record.
+
+    Raises:
+        UserError: the file is not the one that was written, or of another variant or seed, or cannot be used.
+    """
+    path = Path(path)
+    read_record(record_of(path), [path.name], variant=variant, seed=seed)
+    return load_generator(path, device)
 
 
 def stored_settings(registry: Registry, key: str, values: dict[str, Any]) -> Any:
