@@ -57,12 +57,11 @@ def test_it_holds_what_is_needed_to_judge_a_run(experiment: Experiment, tmp_path
     assert str(tmp_path) not in text
 
 
-def test_a_benchmark_with_repeats_and_unmeasured_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unmeasured", ["-", "NA"])
+def test_a_benchmark_of_a_job_too_short_for_its_memory(tmp_path: Path, unmeasured: str) -> None:
     path = tmp_path / "b.tsv"
-    path.write_text(HEADER + "1.0\t0:00:01\t-\t-\n3.0\t0:00:03\t20.5\t1\n")
-    assert read_benchmark(path) == {"s": 2.0, "max_rss": 20.5}
-    path.write_text(HEADER + "0.1\t0:00:00\tNA\tNA\n")
-    assert read_benchmark(path)["max_rss"] is None
+    path.write_text(f"{HEADER}0.1\t0:00:00\t{unmeasured}\t{unmeasured}\n")
+    assert read_benchmark(path) == {"s": 0.1, "max_rss": None}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from hybridflow.io.records import write_record
 from hybridflow.jobs import torch_job
 
 with torch_job(snakemake, snakemake.params.device) as (settings, device):
-    from hybridflow.config.evaluation import SAMPLING_VERSION
     from hybridflow.evaluation.sampling import sample_to_file
     from hybridflow.models.checkpoint import load_recorded
     from hybridflow.runtime.revision import code_revision
@@ -19,6 +18,4 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     record = {"checkpoint": metadata["key"], "sampling": sampling.identity()}
     samples = Path(snakemake.output.samples)
     sample_to_file(generator, sampling, samples, device, metadata["key"], label)
-    write_record(
-        snakemake.output.record, record | {"version": SAMPLING_VERSION, "revision": code_revision()}, [samples]
-    )
+    write_record(snakemake.output.record, record | {"revision": code_revision()}, [samples])

@@ -20,7 +20,7 @@ from hybridflow.store.entries import Entry
 NO_DEFAULT = "DVC has no default remote; name one with `dvc remote default NAME`"
 
 
-def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
+def publish(entries: Sequence[Entry], remote: str | None = None) -> None:
     """Adds the stored files of shared entries to DVC, pushes those that are new, and prints what to commit.
 
     Each file gets a ``.dvc`` file of its own, so that variants can be pulled one by one. One that is not on the
@@ -30,9 +30,6 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
     Args:
         entries: the results a configuration needs.
         remote: DVC remote, or None for the repository's default.
-
-    Returns:
-        The ``.dvc`` files of all stored entries, for ``git add``.
 
     Raises:
         UserError: nothing is stored, a result is damaged, or dvc fails; the ``.dvc`` files are then as before.
@@ -67,7 +64,6 @@ def publish(entries: Sequence[Entry], remote: str | None = None) -> list[Path]:
         print(f"not in the store yet: {', '.join(missing)}")
     print("to share them, commit:")
     print(f"  git add {shlex.join([*map(str, notes), *([folder] if folder else [])])}")
-    return notes
 
 
 def pull(entries: Sequence[Entry]) -> None:

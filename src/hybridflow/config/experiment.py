@@ -118,8 +118,3 @@ class Settings(Section):
         chosen = sorted(set(self.evaluation.temperatures))
         own = f"{self.sampling.temperature:g}"
         return [name for name in dict.fromkeys(f"{value:g}" for value in chosen) if name != own]
-
-    @property
-    def has_likelihood(self) -> bool:
-        """Whether any variant bounds the likelihood."""
-        return any(variant.generator.has_likelihood for variant in self.variants.values())

@@ -101,9 +101,9 @@ def _requirement(problem: Any) -> str:
     return message[0].lower() + message[1:]
 
 
-def plain(text: str, limit: int = 70) -> str:
+def plain(text: str) -> str:
     """Text on one line, shortened: what a terminal would not print is written as an escape sequence."""
-    text = text if len(text) <= limit else text[: limit - 3] + "..."
+    text = text if len(text) <= 70 else text[:67] + "..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -59,8 +59,8 @@ def write_error(error: BaseException | None, path: str | Path | None = None) -> 
     return None
 
 
-def check_room(folder: str | Path, size: int = 1 << 16) -> None:
-    """Makes sure that a folder, or the one it would be in, takes a file of ``size`` bytes.
+def check_room(folder: str | Path) -> None:
+    """Makes sure that a folder, or the one it would be in, takes a file of 64 KiB.
 
     Raises:
         WriteError: it does not.
@@ -69,7 +69,7 @@ def check_room(folder: str | Path, size: int = 1 << 16) -> None:
     while not folder.exists():
         folder = folder.parent
     with writing(folder), TemporaryFile(dir=folder, buffering=0) as file:
-        file.write(bytes(size))
+        file.write(bytes(1 << 16))
         os.fsync(file.fileno())
 
 

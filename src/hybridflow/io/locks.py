@@ -40,7 +40,7 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def claim_run(experiment: str, folder: Path = Path(".snakemake")) -> None:
+def claim_run(experiment: str) -> None:
     """Keeps other runs of the experiment out of this checkout until this process ends.
 
     Snakemake's own locks are files that a killed run leaves behind, and two runs that start together both get theirs.
@@ -48,7 +48,7 @@ def claim_run(experiment: str, folder: Path = Path(".snakemake")) -> None:
     Raises:
         UserError: another run has begun and not ended, or the lock file cannot be made.
     """
-    path = folder / f"{experiment}.lock"
+    path = Path(".snakemake") / f"{experiment}.lock"
     lock = FileLock(path)
     try:
         with writing(path):

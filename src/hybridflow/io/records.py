@@ -87,16 +87,13 @@ def read_record(path: str | Path, files: Iterable[str] | None = None, **expected
     return values
 
 
-def copy_result(source: str | Path, target: str | Path, names: Mapping[str, str], **expected: Any) -> dict[str, Any]:
+def copy_result(source: str | Path, target: str | Path, names: Mapping[str, str], **expected: Any) -> None:
     """Copies a result to other names: the files first, then its record.
 
     Args:
         source, target: the record, and its copy.
         names: new name of each of its files, by the old one.
         expected: values that the record must have.
-
-    Returns:
-        The record's values.
 
     Raises:
         UserError: as :func:`read_record`.
@@ -106,4 +103,3 @@ def copy_result(source: str | Path, target: str | Path, names: Mapping[str, str]
     for old, new in names.items():
         copy_into_place(source.with_name(old), target.with_name(new))
     _write(target, values, {new: values["files"][old] for old, new in names.items()})
-    return values

@@ -89,14 +89,14 @@ def _revisions(model: Model) -> dict[str, str | None]:
 
 
 def read_benchmark(path: Path) -> dict[str, Any]:
-    """A Snakemake benchmark file: ``s``, wall time (mean over repeats), ``max_rss``, MiB (their maximum).
+    """A Snakemake benchmark file: ``s``, wall time, ``max_rss``, MiB.
 
     ``max_rss`` is None for a job too short to be measured.
     """
     with path.open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle, delimiter="\t"))
-    known = [float(row["max_rss"]) for row in rows if row["max_rss"] not in ("-", "NA")]
-    return {"s": round(sum(float(row["s"]) for row in rows) / len(rows), 3), "max_rss": max(known, default=None)}
+        (row,) = csv.DictReader(handle, delimiter="\t")
+    memory = row["max_rss"]
+    return {"s": round(float(row["s"]), 3), "max_rss": None if memory in ("-", "NA") else float(memory)}
 
 
 def describe_software() -> dict[str, Any]:

@@ -8,6 +8,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+INTERVAL = 10.0
+"""Seconds between two lines."""
+
 TERMINAL_INTERVAL = 120.0
 """Seconds between two lines of one job on a terminal that jobs share."""
 
@@ -21,7 +24,7 @@ class Progress:
     """Counts ``total`` units and shows rate, ETA and any figures.
 
     On a terminal that this process has to itself this is a tqdm bar. Elsewhere (a log file, jobs
-    that share a terminal) it prints a full line every ``interval`` seconds, so that lines of
+    that share a terminal) it prints a full line every ten seconds, so that lines of
     parallel jobs stay apart and logs stay readable. Where standard error also goes to a log file
     (``log_only``), the terminal gets such a line every two minutes, and none of short work.
 
@@ -33,7 +36,6 @@ class Progress:
         scale: print counts with SI prefixes (bytes).
         shared: never draw a bar, print lines.
         silent: print nothing (another process counts the same work).
-        interval: seconds between lines.
     """
 
     def __init__(
@@ -46,10 +48,9 @@ class Progress:
         scale: bool = False,
         shared: bool = False,
         silent: bool = False,
-        interval: float = 10.0,
     ) -> None:
         self.total, self.label, self.unit, self.initial, self.scale = total, label, unit, initial, scale
-        self.n, self.interval, self.figures = initial, interval, ""
+        self.n, self.figures = initial, ""
         self.start = self.last = self.shown = time.monotonic()
         self.silent = silent
         self.bar: tqdm | None = None
@@ -64,7 +65,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(self.figures, refresh=False)
             self.bar.update(n)
-        elif time.monotonic() - self.last >= self.interval:
+        elif time.monotonic() - self.last >= INTERVAL:
             self._line()
 
     def _line(self) -> None:

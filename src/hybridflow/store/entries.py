@@ -98,47 +98,47 @@ def variant_entry(settings: Settings, name: str, seed: int, dataset_hash: str, r
     return Entry(f"{name}-seed{seed}", key, (".safetensors", ".jsonl"), root)
 
 
-def extractor_entry(settings: Settings, extractor: str, dataset_hash: str, root: Path = ROOT) -> Entry:
+def extractor_entry(settings: Settings, extractor: str, dataset_hash: str) -> Entry:
     """Weights of a feature extractor that is trained here."""
     chosen = settings.evaluation.extractors[extractor]
-    return Entry(str(chosen.stored_as), chosen.identity(dataset_hash), (".safetensors",), root)
+    return Entry(str(chosen.stored_as), chosen.identity(dataset_hash), (".safetensors",))
 
 
-def moments_entry(settings: Settings, extractor: str, split: str, dataset_hash: str, root: Path = ROOT) -> Entry:
+def moments_entry(settings: Settings, extractor: str, split: str, dataset_hash: str) -> Entry:
     """Feature statistics of one split of the dataset."""
     identity = settings.evaluation.extractors[extractor].identity(dataset_hash)
-    return Entry(f"moments-{extractor}-{split}", moments_key(identity, split, dataset_hash), (".npz",), root)
+    return Entry(f"moments-{extractor}-{split}", moments_key(identity, split, dataset_hash), (".npz",))
 
 
-def vectors_entry(settings: Settings, extractor: str, split: str, dataset_hash: str, root: Path = ROOT) -> Entry:
+def vectors_entry(settings: Settings, extractor: str, split: str, dataset_hash: str) -> Entry:
     """Feature vectors of the first images of one split of the dataset."""
     identity = settings.evaluation.extractors[extractor].identity(dataset_hash)
     key = vectors_key(identity, split, dataset_hash, settings.evaluation.features)
-    return Entry(f"features-{extractor}-{split}", key, (".npy",), root, shared=False)
+    return Entry(f"features-{extractor}-{split}", key, (".npy",), shared=False)
 
 
-def calibration_entry(settings: Settings, extractor: str, dataset_hash: str, root: Path = ROOT) -> Entry:
+def calibration_entry(settings: Settings, extractor: str, dataset_hash: str) -> Entry:
     """An extractor's metrics of images whose quality is known: a record alone."""
     evaluation = settings.evaluation
     identity = evaluation.extractors[extractor].identity(dataset_hash)
     metrics = {metric.name: metric.version for metric in evaluation.calibrated_metrics(extractor)}
     key = calibration_key(identity, dataset_hash, settings.sampling.images, evaluation.features, metrics)
-    return Entry(f"calibration-{extractor}", key, (), root)
+    return Entry(f"calibration-{extractor}", key, ())
 
 
-def expected_entries(settings: Settings, dataset_hash: str, root: Path = ROOT) -> Iterator[Entry]:
+def expected_entries(settings: Settings, dataset_hash: str) -> Iterator[Entry]:
     """Every entry the configured experiment needs."""
     for name, seed in settings.models:
-        yield variant_entry(settings, name, seed, dataset_hash, root)
+        yield variant_entry(settings, name, seed, dataset_hash)
     for extractor in settings.evaluation.needed_extractors:
         if settings.evaluation.extractors[extractor].stored_as is not None:
-            yield extractor_entry(settings, extractor, dataset_hash, root)
+            yield extractor_entry(settings, extractor, dataset_hash)
     for extractor, split in settings.evaluation.references:
-        yield moments_entry(settings, extractor, split, dataset_hash, root)
+        yield moments_entry(settings, extractor, split, dataset_hash)
     for extractor, split in kept_references(settings.evaluation):
-        yield vectors_entry(settings, extractor, split, dataset_hash, root)
+        yield vectors_entry(settings, extractor, split, dataset_hash)
     for extractor in settings.evaluation.calibrated:
-        yield calibration_entry(settings, extractor, dataset_hash, root)
+        yield calibration_entry(settings, extractor, dataset_hash)
 
 
 def status_lines(entries: list[Entry]) -> list[str]:

@@ -74,7 +74,7 @@ class Muon(torch.optim.AdamW):
             torch._foreach_add_(weights, [step.view_as(weight) for step, weight in zip(steps, weights, strict=True)])
 
 
-def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
+def orthogonalized(matrices: Tensor) -> Tensor:
     """Draws all singular values of each matrix to between about 0.7 and 1.2; zero stays zero.
 
     Shape:
@@ -84,7 +84,7 @@ def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    for _ in range(iterations):
+    for _ in range(5):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x

@@ -47,7 +47,6 @@ def test_extractor(trained):
     extractor = ClassifierExtractor(model.train(), "cpu")
     images = torch.from_numpy(toy(4, 10)[0])
     features = extractor(images)
-    assert extractor.dimensions == 32
     assert (features.shape, features.dtype, features.requires_grad) == ((10, 32), torch.float32, False)
     torch.testing.assert_close(extractor(images[3:4]), features[3:4])  # evaluation mode: no image sees another
     assert compute_features(images.numpy(), extractor, 4, "cpu", "features").moments.mean.shape == (32,)

@@ -43,13 +43,7 @@ class Preparation:
 
 
 class Extractor(ABC):
-    """Maps images to feature vectors.
-
-    Attributes:
-        dimensions: length D of a feature vector.
-    """
-
-    dimensions: int
+    """Maps images to feature vectors."""
 
     @classmethod
     @abstractmethod

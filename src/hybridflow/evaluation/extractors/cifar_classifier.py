@@ -36,7 +36,6 @@ class ClassifierExtractor(Extractor):
 
     def __init__(self, model: CifarClassifier, device: torch.device | str) -> None:
         self.model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.dimensions = model.dimensions
         self.counts = [0] * CLASSES
 
     @classmethod

@@ -173,8 +173,9 @@ def _optimizer(model: CifarClassifier) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=0.0, momentum=MOMENTUM, nesterov=True)
 
 
-def _triangle(progress: float, peak: float = 0.23, start: float = 0.2, end: float = 0.05) -> float:
+def _triangle(progress: float) -> float:
     """Learning rate relative to its peak, at a share ``progress`` of the training."""
+    peak, start, end = 0.23, 0.2, 0.05
     if progress < peak:
         return start + (1 - start) * progress / peak
     return 1 - (1 - end) * (progress - peak) / (1 - peak)

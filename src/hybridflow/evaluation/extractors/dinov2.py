@@ -33,7 +33,6 @@ class Dinov2Extractor(Extractor):
 
     def __init__(self, network: VisionTransformer, device: torch.device | str) -> None:
         self.network = network.eval().requires_grad_(False).to(device)
-        self.dimensions = network.norm.weight.numel()
         self.mean, self.std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
 
     @classmethod

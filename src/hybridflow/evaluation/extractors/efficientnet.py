@@ -17,7 +17,7 @@ from torch import Tensor
 from hybridflow.config.experiment import Settings
 from hybridflow.config.extractors import EFFICIENTNET_SHA256
 from hybridflow.evaluation.extractors.base import Extractor, Preparation
-from hybridflow.evaluation.extractors.efficientnet_network import FEATURES, EfficientNetLite0
+from hybridflow.evaluation.extractors.efficientnet_network import EfficientNetLite0
 from hybridflow.io.files import copy_into_place
 from hybridflow.io.hashing import sha256_file
 from hybridflow.io.repair import repair_hint
@@ -53,8 +53,6 @@ class EfficientNetExtractor(Extractor):
     Args:
         network: on ``device``.
     """
-
-    dimensions = FEATURES
 
     def __init__(self, network: EfficientNetLite0) -> None:
         self.network = network

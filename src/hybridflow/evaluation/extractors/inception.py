@@ -6,7 +6,6 @@ the same layout can be named in the configuration, for tests and offline trials;
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridflow.config.experiment import Settings
@@ -26,7 +24,6 @@ from hybridflow.runtime.errors import UserError
 
 HELP = "let `evaluation.extractors.inception.weights` name a copy of the file, or take FID out of `evaluation.metrics`"
 WEIGHTS_NAME = "pt_inception-2015-12-05.pth"
-_building = threading.Lock()
 
 
 def weights_url() -> str:
@@ -70,12 +67,11 @@ class InceptionExtractor(Extractor):
     network itself resizes to 299x299 and maps to [-1, 1].
 
     Args:
-        network: a ``pytorch_fid.inception.InceptionV3`` with one output block.
-        dimensions: length of a feature vector.
+        network: a ``pytorch_fid.inception.InceptionV3`` with pool3 alone, FID's layer, as its output.
     """
 
-    def __init__(self, network: nn.Module, dimensions: int) -> None:
-        self.network, self.dimensions = network.eval(), dimensions
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network.eval()
 
     @classmethod
     def prepare(cls, target: Path, given: Preparation) -> dict[str, Any]:
@@ -96,18 +92,16 @@ class InceptionExtractor(Extractor):
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 on the network's device -> (N, D) float32."""
-        features = self.network(images.float().div(255))[0]  # (N, D, h, w); h = w = 1 for D = 2048
-        return F.adaptive_avg_pool2d(features, 1).flatten(1)
+        """(N, 3, H, W) uint8 on the network's device -> (N, 2048) float32."""
+        return self.network(images.float().div(255))[0].flatten(1)
 
 
-def load_inception(path: str | Path, device: torch.device | str, dimensions: int = 2048) -> InceptionExtractor:
+def load_inception(path: str | Path, device: torch.device | str) -> InceptionExtractor:
     """Builds the network from a weights file; never goes to the network.
 
     Args:
         path: what :func:`fetch_inception_weights` wrote.
         device: where the network runs.
-        dimensions: 2048 (pool3, the one FID uses), or 768, 192 or 64 of an earlier layer.
 
     Raises:
         UserError: the file does not hold these weights.
@@ -123,11 +117,11 @@ def load_inception(path: str | Path, device: torch.device | str, dimensions: int
         raise malformed
     try:
         with _weights(state):
-            network = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[dimensions]])
+            network = InceptionV3()
     except RuntimeError:  # missing, unknown or misshapen entries
         raise malformed from None
     # Half as fast again on a CPU; features move by rounding alone.
-    return InceptionExtractor(network.to(device, memory_format=torch.channels_last), dimensions)
+    return InceptionExtractor(network.to(device, memory_format=torch.channels_last))
 
 
 @contextmanager
@@ -139,10 +133,9 @@ def _weights(state: dict[str, Tensor]) -> Iterator[None]:
     """
     from pytorch_fid import inception
 
-    with _building:
-        fetch = inception.load_state_dict_from_url
-        inception.load_state_dict_from_url = lambda *_, **__: state
-        try:
-            yield
-        finally:
-            inception.load_state_dict_from_url = fetch
+    fetch = inception.load_state_dict_from_url
+    inception.load_state_dict_from_url = lambda *_, **__: state
+    try:
+        yield
+    finally:
+        inception.load_state_dict_from_url = fetch

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 
-def iterative_pseudo_inverse(k: Tensor, iterations: int = 6) -> Tensor:
-    """Moore-Penrose inverse of (N, L, L) matrices, iteratively (Nystroemformer, arXiv 2102.03902, eq. 11).
+def iterative_pseudo_inverse(k: Tensor) -> Tensor:
+    """Moore-Penrose inverse of (N, L, L) matrices, by six iterations (Nystroemformer, arXiv 2102.03902, eq. 11).
 
     The starting point is scaled by the matrix's own norms, so an image's result does not depend on
     the batch it is in.
@@ -18,7 +18,7 @@ def iterative_pseudo_inverse(k: Tensor, iterations: int = 6) -> Tensor:
     row_sums = k.abs().sum(-1).amax(-1)
     v = k.mT / (column_sums * row_sums)[:, None, None]
     eye = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
-    for _ in range(iterations):
+    for _ in range(6):
         kv = k @ v
         v = 0.25 * v @ (13 * eye - kv @ (15 * eye - kv @ (7 * eye - kv)))
     return v

@@ -62,9 +62,9 @@ def draw_samples(
         save_figure(figure, outputs)
 
 
-def _wrap(name: str, width: int = 30) -> str:
+def _wrap(name: str) -> str:
     """Breaks a long name, so that titles of neighbouring panels stay apart."""
-    return "\n".join(name[i : i + width] for i in range(0, len(name), width)) or name
+    return "\n".join(name[i : i + 30] for i in range(0, len(name), 30)) or name
 
 
 def tile_images(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
