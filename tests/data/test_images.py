@@ -85,5 +85,3 @@ def test_held_out_images_are_the_last_and_are_not_trained_on():
     assert [int(image[0, 0, 0]) for image in kept] == list(range(7))
     assert [int(image[0, 0, 0]) for image in held_out] == [7, 8, 9]
     assert len(split_holdout(images, 0)[0]) == 10
-    with pytest.raises(UserError, match=r"dataset.holdout is 10, but the training split has only 10 images"):
-        split_holdout(images, 10)

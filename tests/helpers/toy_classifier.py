@@ -20,13 +20,11 @@ def toy(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return images.clip(0, 255).astype(np.uint8), labels
 
 
-def train_toy(settings: CifarClassifierSettings = TINY, arrays: dict | None = None, **options):
+def train_toy(settings: CifarClassifierSettings = TINY, **options):
     """A classifier of :func:`toy` images: its state dict, and its accuracies."""
     given = dict(zip(("train_images", "train_labels"), toy(1, 320), strict=True))
     given |= dict(zip(("test_images", "test_labels"), toy(2, 100), strict=True))
-    return train_classifier(
-        **(given | (arrays or {})), settings=settings, device="cpu", threads=1, label="classifier", **options
-    )
+    return train_classifier(**given, settings=settings, device="cpu", threads=1, label="classifier", **options)
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

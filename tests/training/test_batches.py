@@ -5,18 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from trainings import CPU, IMAGES, job
 
-from hybridflow.runtime.errors import UserError
 from hybridflow.training.batches import FLIPPED, Batches
-
-
-def test_too_few_images():
-    settings = job(Path()).variant.training
-    with pytest.raises(UserError, match=r"training\.batch_size is 4, but the training split has only 3 images"):
-        Batches(IMAGES[:3], settings, 0, CPU)
 
 
 def without_augmentation(batch_size: int = 8):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from toy_classifier import TINY, equal, toy, train_toy
@@ -74,12 +73,3 @@ def test_the_seed_matters(trained):
 def test_a_diverging_training_says_what_to_change():
     with pytest.raises(UserError, match=r"diverged in epoch \d .*lower `evaluation\.extractors\.cifar_classifier\.lr`"):
         train_toy(TINY.model_copy(update={"lr": 1e30}))
-
-
-def test_wrong_arrays_are_named():
-    with pytest.raises(UserError, match=r"training images as uint8 \(N, 3, 32, 32\), got float64"):
-        train_toy(arrays={"train_images": np.zeros((320, 3, 32, 32))})
-    with pytest.raises(UserError, match=r"one test label from 0 to 9 an image, got shape \(7,\) for 100 images"):
-        train_toy(arrays={"test_labels": np.zeros(7, int)})
-    with pytest.raises(UserError, match=r"one training label from 0 to 9"):
-        train_toy(arrays={"train_labels": np.full(320, 10)})

@@ -9,7 +9,6 @@ from torch import Tensor
 from hybridflow.config.training import AugmentationSettings, TrainingSettings
 from hybridflow.data.augment import augment
 from hybridflow.runtime.distributed import SINGLE_PROCESS, ProcessGroup
-from hybridflow.runtime.errors import UserError
 from hybridflow.runtime.seeding import derive_seed
 
 FLIPPED = AugmentationSettings(horizontal_flip=True, pad=0, translate=0.0)
@@ -23,11 +22,8 @@ class Batches:
     nothing to it.
 
     Args:
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W) uint8, at least as many as one batch has.
         group: the processes that share every batch.
-
-    Raises:
-        UserError: there are fewer images than one batch has.
     """
 
     def __init__(
@@ -38,10 +34,6 @@ class Batches:
         device: torch.device,
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        if len(images) < settings.batch_size:
-            raise UserError(
-                f"training.batch_size is {settings.batch_size}, but the training split has only {len(images)} images."
-            )
         self.images = torch.from_numpy(np.array(images)).to(device)
         self.image_shape = tuple(images.shape[1:])
         self.settings, self.seed, self.group = settings, seed, group

@@ -126,14 +126,6 @@ def test_a_path_is_copied_as_it_is(tmp_path):
     assert target.read_bytes() == b"stand-in"
 
 
-def test_a_missing_path_is_named(tmp_path):
-    settings = InceptionSettings(weights=str(tmp_path / "none.pth"))
-    with pytest.raises(
-        UserError, match=r"`evaluation\.extractors\.inception\.weights` is '.*none\.pth', which is not a file; let"
-    ):
-        inception.fetch_inception_weights(settings, tmp_path / "inception.pth")
-
-
 def test_a_download_with_another_hash_is_refused(tmp_path):
     (tmp_path / "wrong.pth").write_bytes(b"something else")
     settings = InceptionSettings(weights=(tmp_path / "wrong.pth").as_uri())

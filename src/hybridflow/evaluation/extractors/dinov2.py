@@ -17,8 +17,10 @@ from hybridflow.runtime.errors import UserError
 
 SIZE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in [0, 1]
-SETTING = "`evaluation.extractors.dinov2.weights`"
-HELP = f"let {SETTING} name a published file without registers, for example dinov2_vitl14_pretrain.pth"
+HELP = (
+    "let `evaluation.extractors.dinov2.weights` name a published file without registers, for example "
+    "dinov2_vitl14_pretrain.pth"
+)
 
 
 class Dinov2Extractor(Extractor):
@@ -38,11 +40,7 @@ class Dinov2Extractor(Extractor):
     @classmethod
     def prepare(cls, target: Path, given: Preparation) -> dict[str, Any]:
         """Copies the user's file."""
-        settings = given.settings.evaluation.extractors["dinov2"]
-        own = settings.own_file
-        if own is None or not own.is_file():
-            raise UserError(f"config: {SETTING} is {settings.weights!r}, which is not a file; {HELP}.")
-        copy_into_place(own, target)
+        copy_into_place(given.settings.evaluation.extractors["dinov2"].own_file, target)
         return {}
 
     @classmethod

@@ -46,11 +46,6 @@ def fetch_inception_weights(settings: InceptionSettings, target: str | Path) -> 
     target = Path(target)
     own = settings.own_file
     if own is not None:
-        if not own.is_file():
-            raise UserError(
-                f"config: `evaluation.extractors.inception.weights` is {settings.weights!r}, which is not a file; "
-                f"{HELP}."
-            )
         copy_into_place(own, target)
         return target
     url = settings.weights or weights_url()
