@@ -87,7 +87,7 @@ def test_a_foreign_file_is_not_called_damaged(tmp_path: Path, capsys, monkeypatc
     assert "rm " not in error
     assert "delete" not in error
     assert published.read_bytes() == content
-    assert "is not a file" in refused(capsys, "sample", tmp_path)
+    assert "is not a checkpoint of this workflow" in refused(capsys, "sample", tmp_path)
 
 
 def test_check_reference_names_the_file_and_the_family(tmp_path: Path, capsys) -> None:

@@ -120,10 +120,13 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     (sweep(name="a {lr}"), "`sweep.w.name` gives a variant the name 'a 0.0001', but names start with a letter or"),
     (
         sweep(name="a-{lr}"),
-        "two variants the name 'a-0.0001'; write `{adversarial_weight}` and `{training.optimizer.lr}` into it",
+        "`sweep.w.name` gives a variant the name 'a-0.0001', which one of `sweep.w` has; write every setting",
     ),
-    (config({"dcgan-1-0.0001": {}}, w=WEIGHTS), "which `variants` has too; change the pattern, or set `variants.dcgan"),
-    (config(v=WEIGHTS, w=WEIGHTS), "`sweep.w` gives a variant the name 'dcgan-0.1-0.0001', as `sweep.v` does; change"),
+    (config({"dcgan-1-0.0001": {}}, w=WEIGHTS), "the name 'dcgan-1-0.0001', which one of `variants` has; write"),
+    (
+        config(v=WEIGHTS, w=WEIGHTS),
+        "`sweep.w.name` gives a variant the name 'dcgan-0.1-0.0001', which one of `sweep.v` has;",
+    ),
     (sweep(variant={"discriminator": "dcgna"}), "`sweep.w (dcgan-0.1-0.0001).discriminator` is 'dcgna', which is not"),
     (sweep(variant=WEIGHTS["variant"] | {"init_from": "x-{lr}"}), ".init_from` is 'x-0.0001', which is not a variant"),
     (sweep(over={"a": list(range(100)), "b": list(range(11))}), "has 1100 combinations, but 1000 is the most; list"),

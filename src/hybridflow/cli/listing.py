@@ -32,9 +32,7 @@ def _rows(entries: Iterator[tuple[str, str]]) -> Iterator[str]:
 
 
 def _parameters(entry: Registered) -> int:
-    """Parameters of a generator with the default settings; no memory is allocated for them."""
-    import torch
+    """Parameters of a generator with the default settings."""
+    from hybridflow.models.parameters import count_parameters
 
-    with torch.device("meta"):
-        model = entry.load()(entry.settings(), (3, 32, 32))
-    return sum(parameter.numel() for parameter in model.parameters())
+    return count_parameters(lambda: entry.load()(entry.settings(), (3, 32, 32)))

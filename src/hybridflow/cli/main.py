@@ -230,18 +230,20 @@ def _check_sample_options(options: argparse.Namespace) -> None:
         raise UserError(f"--out is {options.out}, but the image is written as PNG; give a name that ends in .png.")
     if options.out.is_dir() or not options.out.absolute().parent.is_dir():
         raise UserError(f"--out is {options.out}, which is a folder or lies in a folder that is not there.")
-    if options.checkpoint.exists() and not options.checkpoint.is_file():
-        raise UserError(f"{options.checkpoint} is not a file.")
-    if options.checkpoint.is_file():
-        with options.checkpoint.open("rb") as file:
-            start = file.read(9)
-        # A damaged checkpoint still has its suffix; a safetensors file begins with a length and JSON.
-        if options.checkpoint.suffix != ".safetensors" and start[8:] != b"{":
-            raise UserError(
-                f"{options.checkpoint} is not a checkpoint of this workflow, which are .safetensors files such as "
-                "results/<experiment>/<variant>/seed<n>/checkpoint.safetensors. The file is as it was. Published "
-                "DenseFlow weights can be loaded in Python: docs/own-weights.md."
-            )
+    if options.checkpoint.exists() and not _may_be_checkpoint(options.checkpoint):
+        raise UserError(
+            f"{options.checkpoint} is not a checkpoint of this workflow, which are .safetensors files such as "
+            "results/<experiment>/<variant>/seed<n>/checkpoint.safetensors. It is as it was. Published DenseFlow "
+            "weights can be loaded in Python: docs/own-weights.md."
+        )
+
+
+def _may_be_checkpoint(path: Path) -> bool:
+    """By the name, which a damaged one still has, or by the start: a length of 8 bytes and JSON."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
 
 def _compare(options: argparse.Namespace) -> int:

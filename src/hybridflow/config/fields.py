@@ -14,15 +14,10 @@ RESERVED_NAMES = ("reference", "figures", "logs", "benchmarks", "pictures", "car
 RESERVED_SUFFIXES = (".csv", ".md", ".tex", ".json", ".html", ".pdf", ".png")
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-3`` (no dot) as text; everybody who writes it means the number."""
+def _no_bool(value: Any) -> Any:
+    """Pydantic takes ``true`` for 1; it also reads the text that YAML 1.1 makes of ``1e-3`` (no dot), as it should."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            raise ValueError("must be a number") from None
     return value
 
 
@@ -49,7 +44,7 @@ def _not_reserved(value: str) -> str:
 Int = Annotated[int, Strict(), AfterValidator(_fits)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
-Float = Annotated[float, BeforeValidator(_number), AfterValidator(_finite)]
+Float = Annotated[float, BeforeValidator(_no_bool), AfterValidator(_finite)]
 PositiveInt = Annotated[Int, Field(ge=1)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]

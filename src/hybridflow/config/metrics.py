@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Literal
+
+from hybridflow.config.registry import imported
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,7 @@ class Metric:
 
     def load(self) -> Callable[[Any, Any], float]:
         """The function that computes it."""
-        if not isinstance(self.target, str):
-            return self.target
-        module, _, name = self.target.partition(":")
-        return getattr(import_module(module), name)
+        return imported(self.target)
 
 
 METRICS_PACKAGE = "hybridflow.evaluation.metrics"

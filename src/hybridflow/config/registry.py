@@ -12,6 +12,14 @@ from hybridflow.config.fields import Section
 T = TypeVar("T")
 
 
+def imported(target: str | Callable[..., T]) -> Callable[..., T]:
+    """What ``"package.module:name"`` names; anything else as it is."""
+    if not isinstance(target, str):
+        return target
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
 @dataclass(frozen=True)
 class Registered(Generic[T]):
     """One entry of a registry.
@@ -26,10 +34,7 @@ class Registered(Generic[T]):
 
     def load(self) -> Callable[..., T]:
         """The implementation."""
-        if not isinstance(self.target, str):
-            return self.target
-        module, _, name = self.target.partition(":")
-        return getattr(import_module(module), name)
+        return imported(self.target)
 
     @property
     def summary(self) -> str:

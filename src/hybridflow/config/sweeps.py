@@ -40,7 +40,11 @@ def expand_sweeps(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str
         sweep = validate(SweepEntry, values, where)
         for name, entry in _variants(sweep, where):
             if variants.get(name) is not None:
-                _refuse_twin(name, sweep, where, places)
+                other = places.get(name, "variants").partition(" ")[0]
+                raise UserError(
+                    f"config: `{where}.name` gives a variant the name {name!r}, which one of `{other}` has; write "
+                    "every setting that tells the two apart into the pattern, or remove one."
+                )
             place = f"{where} ({name})"
             validate(VariantEntry, entry, place)
             variants, places[name] = variants | {name: entry}, place
@@ -99,21 +103,3 @@ def _fill(pattern: str, chosen: Mapping[str, Any], where: str) -> str:
             f"config: `{where}` is {shown(pattern)}, which does not fit the values under `over`; write a setting as "
             "`{setting}`, or a number as `{setting:g}`."
         ) from None
-
-
-def _refuse_twin(name: str, sweep: SweepEntry, where: str, places: Mapping[str, str]) -> None:
-    if name not in places:
-        raise UserError(
-            f"config: `{where}` gives a variant the name {name!r}, which `variants` has too; change the pattern, or "
-            f"set `variants.{name}` to null."
-        )
-    if places[name] != f"{where} ({name})":
-        raise UserError(
-            f"config: `{where}` gives a variant the name {name!r}, as `{places[name].split(' ')[0]}` does; change a "
-            "pattern."
-        )
-    several = " and ".join(f"`{{{plain(setting)}}}`" for setting, values in sweep.over.items() if len(values) > 1)
-    raise UserError(
-        f"config: `{where}.name` gives two variants the name {name!r}; write {several[:300]} into it, and no value "
-        "twice under `over`."
-    )

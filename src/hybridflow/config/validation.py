@@ -69,6 +69,7 @@ def _sentence(model: type[Section], problem: Any, where: str) -> str:
 _REQUIREMENTS = {
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping",
+    "float_parsing": "must be a number",
     "float_type": "must be a number",
     "greater_than": "must be greater than {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",

@@ -20,8 +20,13 @@ class RunFolder:
     seed: int | str
 
     @property
+    def name(self) -> str:
+        """Of the model, as records of all models say it."""
+        return f"{self.variant}/seed{self.seed}"
+
+    @property
     def folder(self) -> str:
-        return f"{self.results}/{self.variant}/seed{self.seed}"
+        return f"{self.results}/{self.name}"
 
     def at(self, temperature: str) -> RunFolder:
         """The same for samples at another temperature: of these files it has those of samples and metrics."""

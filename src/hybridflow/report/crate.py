@@ -78,7 +78,7 @@ def _provenance(folder: Path, results: Results) -> dict[str, Any]:
             raise UserError(f"{folder / name} is missing; {repair_hint(folder / name, missing=True)}.")
     record = read_record(folder / "provenance.json")
     described = {name: checkpoint["key"] for name, checkpoint in record["checkpoints"].items()}
-    if described != {f"{model.files.variant}/seed{model.files.seed}": model.key for model in results.models}:
+    if described != {model.files.name: model.key for model in results.models}:
         raise UserError(f"{folder / 'provenance.json'} describes other models than the configuration; run it again.")
     return record
 
@@ -226,7 +226,7 @@ def _weights(crate: Any, model: Any, provenance: Mapping[str, Any], results: Res
         name=f"Weights of {variant}, seed {seed}",
         description=f"Not in this crate. {where}.",
         identifier=model.key,
-        sha256=provenance["checkpoints"][f"{variant}/seed{seed}"]["sha256"],
+        sha256=provenance["checkpoints"][model.files.name]["sha256"],
     )
 
 

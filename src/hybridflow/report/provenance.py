@@ -60,14 +60,10 @@ def collect_provenance(results: Results, config: Mapping[str, Any], benchmarks: 
             "protocol": {"likelihood": results.likelihood, "fidelity": results.fidelity},
             "seconds_total": round(sum(rule["s"] for rule in rules.values()), 1),
             "rules": rules,
-            "checkpoints": {_name(model): describe_checkpoint(model) for model in results.models},
-            "measured_by": {_name(model): _revisions(model) for model in results.models},
+            "checkpoints": {model.files.name: describe_checkpoint(model) for model in results.models},
+            "measured_by": {model.files.name: _revisions(model) for model in results.models},
         }
     )
-
-
-def _name(model: Model) -> str:
-    return f"{model.files.variant}/seed{model.files.seed}"
 
 
 def describe_checkpoint(model: Model) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from hybridflow.io.files import write_text
 from hybridflow.report.page.images import embed_file, embed_grid, is_still
 from hybridflow.report.page.tradeoff import recipe_colors, tradeoff_panels
 from hybridflow.report.results import Results
-from hybridflow.report.tables.columns import Column, table_columns
+from hybridflow.report.tables.columns import Column, printed_columns
 from hybridflow.report.tables.costs import describe_machine
 from hybridflow.report.tables.notes import describe_row, describe_table
 from hybridflow.report.tables.render import MISSING
@@ -47,11 +47,7 @@ def write_page(
     Raises:
         UserError: samples are missing or damaged.
     """
-    columns = [
-        column
-        for column in table_columns(results)
-        if column.heading is not None and column.shown([column.fill(row) for row in results.rows])
-    ]
+    columns = printed_columns(results)
     first = {row.variant.name: row.models[0].files for row in results.rows}
     grids = {name: embed_grid(image_grid(load_images(files.samples)[:GRID], 8)) for name, files in first.items()}
     notes = [*describe_table(results), *filter(None, (describe_row(row, results) for row in results.rows))]

@@ -189,3 +189,9 @@ def table_columns(results: Results) -> list[Column]:
     """All columns, in their order."""
     metrics = [metric_column(METRICS[name], results) for name in results.settings.evaluation.metrics]
     return [*MODEL_COLUMNS, *metrics, *REFERENCE_COLUMNS]
+
+
+def printed_columns(results: Results) -> list[Column]:
+    """Those that a reader sees."""
+    columns = [column for column in table_columns(results) if column.heading is not None]
+    return [column for column in columns if column.shown([column.fill(row) for row in results.rows])]

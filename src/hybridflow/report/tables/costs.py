@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from hybridflow.config.adversarial import DISCRIMINATORS
 from hybridflow.config.generators import GENERATORS
@@ -17,6 +16,7 @@ from hybridflow.io.records import read_record
 from hybridflow.models.checkpoint import stored_settings
 from hybridflow.models.discriminators.registry import build_discriminator
 from hybridflow.models.generators.registry import build_generator
+from hybridflow.models.parameters import count_parameters
 from hybridflow.report.histories import read_history
 from hybridflow.report.results import Results
 
@@ -55,10 +55,8 @@ def cost_table(results: Results) -> pd.DataFrame:
 
 @cache
 def _generator_parameters(settings: str) -> int:
-    """Trained numbers of a generator with these settings (JSON); a checkpoint also holds buffers, which are none."""
-    with torch.device("meta"):  # shapes alone: no memory, no time
-        generator = build_generator(stored_settings(GENERATORS, "family", json.loads(settings)))
-    return sum(parameter.numel() for parameter in generator.parameters())
+    """Trained numbers of a generator with these settings (JSON); a checkpoint also holds buffers."""
+    return count_parameters(lambda: build_generator(stored_settings(GENERATORS, "family", json.loads(settings))))
 
 
 @cache
@@ -66,9 +64,7 @@ def _discriminator_parameters(settings: str) -> int:
     """The same for a discriminator; 0 without one (``null``)."""
     if json.loads(settings) is None:
         return 0
-    with torch.device("meta"):
-        discriminator = build_discriminator(stored_settings(DISCRIMINATORS, "kind", json.loads(settings)))
-    return sum(parameter.numel() for parameter in discriminator.parameters())
+    return count_parameters(lambda: build_discriminator(stored_settings(DISCRIMINATORS, "kind", json.loads(settings))))
 
 
 def describe_machine(hardware: Mapping[str, Any]) -> str:

@@ -8,19 +8,14 @@ import pandas as pd
 
 from hybridflow.io.files import atomic_path, write_text
 from hybridflow.report.results import Results
-from hybridflow.report.tables.columns import table_columns
+from hybridflow.report.tables.columns import printed_columns, table_columns
 from hybridflow.report.tables.notes import describe_row, describe_table
 from hybridflow.report.tables.render import MISSING, Printed, to_latex, to_markdown
 
 
 def write_table(out_csv: str | Path, out_md: str | Path, out_tex: str | Path, results: Results) -> None:
     """Writes the table as CSV (every number), Markdown and LaTeX (package ``booktabs``)."""
-    columns = table_columns(results)
-    printed = [
-        column
-        for column in columns
-        if column.heading is not None and column.shown([column.fill(row) for row in results.rows])
-    ]
+    printed = printed_columns(results)
     details = [describe_row(row, results) for row in results.rows]
     table = Printed(
         headings=[column.heading for column in printed],
