@@ -24,10 +24,10 @@ def frechet_infinity(generated: Features, reference: Features) -> Estimate:
     sizes = np.linspace(len(vectors) / 2, len(vectors), SIZES).astype(int)
     subsets = [np.sort(rng.permutation(len(vectors))[:size]) for size in sizes]
     moments = [_moments(vectors[subset]) for subset in subsets]
-    distances = [frechet_distance(found, reference.moments) for found in moments]
+    whole, influence = frechet_influence(vectors, moments[-1], reference.moments)
+    distances = [*(frechet_distance(found, reference.moments) for found in moments[:-1]), whole]
     weights = np.linalg.pinv(np.stack([np.ones(SIZES), 1 / sizes], axis=1))[0]  # of the distances in the intercept
     value = float(weights @ distances)
-    influence = frechet_influence(vectors, moments[-1], reference.moments)
     shares = np.zeros(len(vectors))
     for weight, subset in zip(weights, subsets, strict=True):
         shares[subset] += weight * len(vectors) / len(subset)

@@ -86,8 +86,8 @@ class MomentAccumulator:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Squared Frechet (2-Wasserstein) distance of the Gaussians with these moments (arXiv 1706.08500, eq. 6).
 
-    |m_a - m_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)). With a factor R of A = R R^T, the last trace is
-    the sum of the square roots of the eigenvalues of the symmetric R^T B R. That needs two symmetric
+    |m_a - m_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)). With a factor R of B = R R^T, the last trace is
+    the sum of the square roots of the eigenvalues of the symmetric R^T A R. That needs two symmetric
     eigenvalue problems and no matrix square root, and singular covariances (fewer vectors than
     dimensions) are no special case.
 
@@ -97,6 +97,15 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
     Raises:
         ValueError: dimensions differ, a count is below 2, or a number is not finite.
+    """
+    return distance_of(a, b, linalg.eigvalsh(overlap(a, b)[1]))
+
+
+def overlap(a: Moments, b: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """R of B = R R^T, and R^T A R, for the covariances A and B.
+
+    Raises:
+        ValueError: as :func:`frechet_distance`.
     """
     for moments in (a, b):
         dimensions = moments.mean.shape
@@ -108,14 +117,16 @@ def frechet_distance(a: Moments, b: Moments) -> float:
             raise ValueError("moments hold non-finite values")
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"moments of {len(a.mean)} and of {len(b.mean)} dimensions cannot be compared")
-    mean_a, mean_b = a.mean.astype(np.float64), b.mean.astype(np.float64)
-    cov_a, cov_b = a.covariance.astype(np.float64), b.covariance.astype(np.float64)
-    values, vectors = linalg.eigh(cov_a, driver="evd")
-    root = vectors * np.sqrt(np.clip(values, 0, None))  # A = root root^T
-    eigenvalues = linalg.eigvalsh(root.T @ cov_b @ root)
-    cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
-    difference = mean_a - mean_b
-    distance = difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * cross
+    values, vectors = linalg.eigh(b.covariance.astype(np.float64), driver="evd")
+    root = vectors * np.sqrt(np.clip(values, 0, None))
+    return root, root.T @ a.covariance.astype(np.float64) @ root
+
+
+def distance_of(a: Moments, b: Moments, eigenvalues: np.ndarray) -> float:
+    """The distance, from the eigenvalues of the second matrix of :func:`overlap`."""
+    difference = a.mean.astype(np.float64) - b.mean.astype(np.float64)
+    traces = sum(np.trace(moments.covariance, dtype=np.float64) for moments in (a, b))
+    distance = difference @ difference + traces - 2 * np.sqrt(np.clip(eigenvalues, 0, None)).sum()
     return max(float(distance), 0.0)
 
 
