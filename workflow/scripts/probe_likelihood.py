@@ -20,9 +20,9 @@ with torch_job(snakemake, snakemake.params.device) as (settings, device):
     measured = []
     with Progress(len(snakemake.params.variants), "likelihood of images", " models", shared=True) as progress:
         for variant in snakemake.params.variants:
-            flow, _ = load_recorded(RunFolder(results, variant, seed).checkpoint, variant, seed, device)
+            model, _ = load_recorded(RunFolder(results, variant, seed).checkpoint, variant, seed, device)
             bits = {
-                kind: bits_of_images(flow, images, likelihood.batch_size, likelihood.seed)
+                kind: bits_of_images(model, images, likelihood.batch_size, likelihood.seed)
                 for kind, images in kinds.items()
             }
             measured.append((variant, bits))

@@ -82,7 +82,7 @@ class _Short(DefaultFormatter):
 
 
 def _words(wildcards: Mapping[str, str] | None) -> str:
-    """Wildcards as the workflow's own messages name them: ``baseline seed 0 repeat 1``."""
+    """Wildcards as the workflow's own messages name them: ``baseline seed 0 temperature 0.5``."""
     bare = ("variant", "extractor", "split")
     return " ".join(value if name in bare else f"{name} {value}" for name, value in (wildcards or {}).items())
 

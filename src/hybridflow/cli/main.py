@@ -203,11 +203,11 @@ def _sample(options: argparse.Namespace) -> int:
 
     load_extensions(tuple(options.extension))
     with claim_device("auto") as device, Progress(options.n, "sample", " images") as progress:
-        flow, _ = load_generator(options.checkpoint, device)
+        generator, _ = load_generator(options.checkpoint, device)
         parts = []
         for start in range(0, options.n, 64):
             indices = range(start, min(start + 64, options.n))
-            parts.append(sample_images(flow, indices, options.seed, options.temperature, device))
+            parts.append(sample_images(generator, indices, options.seed, options.temperature, device))
             progress.update(len(indices))
     save_png(options.out, image_grid(np.concatenate(parts), columns), scale=4)
     print(options.out)

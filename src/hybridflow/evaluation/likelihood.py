@@ -62,7 +62,7 @@ class Likelihood:
 
 @torch.no_grad()
 def image_bounds(
-    flow: LikelihoodModel,
+    model: LikelihoodModel,
     x: Tensor,
     importance_samples: int,
     seed: int,
@@ -72,22 +72,22 @@ def image_bounds(
     """ELBO and IWBO of a batch, (N, 2), nats; every k has noise of its own.
 
     Args:
-        flow: in evaluation mode.
+        model: in evaluation mode.
         x: (N, C, H, W), integers 0..255.
         first: index of the batch's first image, which the noise's seed depends on.
     """
-    condition = flow.condition(x)
+    condition = model.condition(x)
     bounds = BoundAccumulator(len(x), x.device)
     for k in range(importance_samples):
         noise = GeneratorNoise(derive_seed(seed, "evaluate", first, k), x.device)
-        bounds.update(flow.log_prob(x, noise, condition))
+        bounds.update(model.log_prob(x, noise, condition))
         if progress is not None:
             progress.update(len(x))
     return bounds.bounds()
 
 
 def evaluate_likelihood(
-    flow: LikelihoodModel,
+    model: LikelihoodModel,
     images: np.ndarray,
     settings: LikelihoodSettings,
     path: Path,
@@ -100,9 +100,9 @@ def evaluate_likelihood(
     The per-image values allow paired comparisons of models. Finished batches survive a kill.
 
     Args:
-        flow: in evaluation mode, on ``device``.
+        model: in evaluation mode, on ``device``.
         images: the split to measure, (N, C, H, W) uint8; the first ``settings.images`` are used.
-        key: identifies the flow's weights.
+        key: identifies the model's weights.
     """
     count = len(images) if settings.images is None else min(settings.images, len(images))
     identity = {"key": key, "settings": settings.identity()}
@@ -112,10 +112,10 @@ def evaluate_likelihood(
     with Progress(total, label, " image samples", initial=initial, shared=True) as progress:
         for start in range(array.done, count, settings.batch_size):
             x = torch.from_numpy(np.array(images[start : min(start + settings.batch_size, count)])).to(device)
-            bounds = image_bounds(flow, x, samples, settings.seed, start, progress)
+            bounds = image_bounds(model, x, samples, settings.seed, start, progress)
             array.append(bounds.cpu().numpy())
     array.finish()
-    return summarise(np.load(path, allow_pickle=False), flow.dimensions)
+    return summarise(np.load(path, allow_pickle=False), model.dimensions)
 
 
 @torch.no_grad()

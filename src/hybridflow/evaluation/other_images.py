@@ -38,16 +38,16 @@ def smoothed(images: np.ndarray) -> np.ndarray:
     return np.rint(uniform_filter(images.astype(np.float64), (1, 1, 3, 3), mode="nearest")).astype(np.uint8)
 
 
-def bits_of_images(flow: LikelihoodModel, images: np.ndarray, batch_size: int, seed: int) -> np.ndarray:
+def bits_of_images(model: LikelihoodModel, images: np.ndarray, batch_size: int, seed: int) -> np.ndarray:
     """The ELBO of every image from one draw of noise, in bits/dim: (N,) float64.
 
     Args:
-        flow: in evaluation mode.
+        model: in evaluation mode.
         images: (N, C, H, W) uint8.
     """
-    device = next(flow.parameters()).device
+    device = next(model.parameters()).device
     parts = []
     for start in range(0, len(images), batch_size):
         x = torch.from_numpy(images[start : start + batch_size]).to(device)
-        parts.append(image_bounds(flow, x, 1, seed, start)[:, 0].cpu().numpy())
-    return -np.concatenate(parts) / (flow.dimensions * math.log(2))
+        parts.append(image_bounds(model, x, 1, seed, start)[:, 0].cpu().numpy())
+    return -np.concatenate(parts) / (model.dimensions * math.log(2))

@@ -1,4 +1,4 @@
-"""Images from a trained flow."""
+"""Images from a trained model."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from hybridflow.runtime.progress import Progress
 from hybridflow.runtime.seeding import derive_seed
 
 
-def image_latents(flow: Generator, indices: range, seed: int, temperature: float) -> list[Tensor]:
+def image_latents(model: Generator, indices: range, seed: int, temperature: float) -> list[Tensor]:
     """Latents of the images ``indices``, each drawn from a generator of its own, on the CPU.
 
     Image i is therefore the same whatever batch it is in, on whatever device it is decoded.
 
     Returns:
-        One tensor (len(indices), *shape) for each of ``flow.latent_shapes``.
+        One tensor (len(indices), *shape) for each of ``model.latent_shapes``.
     """
-    sizes = [int(np.prod(shape)) for shape in flow.latent_shapes]
+    sizes = [int(np.prod(shape)) for shape in model.latent_shapes]
     flat = torch.empty(len(indices), sum(sizes))
     generator = torch.Generator()
     for row, index in enumerate(indices):
@@ -35,18 +35,18 @@ def image_latents(flow: Generator, indices: range, seed: int, temperature: float
         torch.randn(sum(sizes), generator=generator, out=flat[row])
     flat *= temperature
     parts = flat.split(sizes, dim=1)
-    return [part.reshape(len(indices), *shape) for part, shape in zip(parts, flow.latent_shapes, strict=True)]
+    return [part.reshape(len(indices), *shape) for part, shape in zip(parts, model.latent_shapes, strict=True)]
 
 
 @torch.no_grad()
-def sample_images(flow: Generator, indices: range, seed: int, temperature: float, device: torch.device) -> np.ndarray:
-    """The images ``indices`` of the flow's sequence of samples: (len(indices), C, H, W) uint8.
+def sample_images(model: Generator, indices: range, seed: int, temperature: float, device: torch.device) -> np.ndarray:
+    """The images ``indices`` of the model's sequence of samples: (len(indices), C, H, W) uint8.
 
     Raises:
         UserError: some are not finite, as of a flow whose inverse has no bound. They would pass for black images.
     """
-    latents = [latent.to(device) for latent in image_latents(flow, indices, seed, temperature)]
-    y = flow.decode(latents)
+    latents = [latent.to(device) for latent in image_latents(model, indices, seed, temperature)]
+    y = model.decode(latents)
     broken = int((~torch.isfinite(y)).flatten(1).any(1).sum())
     if broken:
         raise UserError(
@@ -57,23 +57,23 @@ def sample_images(flow: Generator, indices: range, seed: int, temperature: float
 
 
 def sample_to_file(
-    flow: Generator, settings: SamplingSettings, path: Path, device: torch.device, key: str, label: str = "sample"
+    model: Generator, settings: SamplingSettings, path: Path, device: torch.device, key: str, label: str = "sample"
 ) -> None:
     """Draws ``settings.images`` images into a ``.npy`` file, (N, C, H, W) uint8.
 
     Finished batches survive a kill (:class:`hybridflow.io.arrays.ResumableArray`).
 
     Args:
-        flow: in evaluation mode, on ``device``.
-        key: identifies the flow's weights; batches of another flow are not continued.
+        model: in evaluation mode, on ``device``.
+        key: identifies the model's weights; batches of other weights are not continued.
     """
     identity = {"key": key, "settings": settings.identity()}
-    array = ResumableArray(path, (settings.images, *flow.image_shape), np.uint8, identity)
+    array = ResumableArray(path, (settings.images, *model.image_shape), np.uint8, identity)
     with Progress(settings.images, label, " images", initial=array.done, shared=True) as progress:
         # Batches begin at multiples of the batch size, so that a resumed run decodes the same batches.
         for start in range(array.done, settings.images, settings.batch_size):
             indices = range(start, min(start + settings.batch_size, settings.images))
-            array.append(sample_images(flow, indices, settings.seed, settings.temperature, device))
+            array.append(sample_images(model, indices, settings.seed, settings.temperature, device))
             progress.update(len(indices))
     array.finish()
 

@@ -92,17 +92,17 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
 
 
 def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[Generator, dict[str, Any]]:
-    """The flow of a checkpoint in evaluation mode, and the checkpoint's metadata.
+    """The generator of a checkpoint in evaluation mode, and the checkpoint's metadata.
 
     Raises:
-        UserError: the file cannot be used, or its flow was never initialised or trained.
+        UserError: the file cannot be used, or its model was never initialised or trained.
     """
     metadata = read_metadata(path)
-    flow = build_generator(stored_settings(GENERATORS, "family", metadata["flow"]))
-    load_weights(flow, read_tensors(path, "flow"), path)
-    if not flow.ready:
+    generator = build_generator(stored_settings(GENERATORS, "family", metadata["flow"]))
+    load_weights(generator, read_tensors(path, "flow"), path)
+    if not generator.ready:
         raise UserError(f"{path} holds a model whose ActNorm or BatchNorm layers never saw data; {repair_hint(path)}.")
-    return flow.to(device).eval(), metadata
+    return generator.to(device).eval(), metadata
 
 
 def load_recorded(path: str | Path, variant: str, seed: int, device: torch.device) -> tuple[Generator, dict[str, Any]]:

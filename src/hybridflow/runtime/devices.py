@@ -41,7 +41,7 @@ def claim_devices(setting: str, count: int, locks: Path | None = None) -> Iterat
 
     The workflow's ``gpu`` resource only counts: it does not say which GPUs a job may use. So every job
     takes the first ones whose lock files are free, and waits when there are not enough. A lock has its GPU's UUID for a
-    name. A scheduler has chosen already; its choice is all that is in sight.
+    name. Under a scheduler, the GPUs that it gave the job are all that the job sees.
 
     A job gets all its GPUs or none, so that two jobs never wait for each other's. One that computes on the CPU keeps
     the memory it frees (:func:`hybridflow.runtime.allocator.keep_freed_memory`).

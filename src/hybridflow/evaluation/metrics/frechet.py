@@ -130,14 +130,14 @@ def distance_of(a: Moments, b: Moments, eigenvalues: np.ndarray) -> float:
     return max(float(distance), 0.0)
 
 
-def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any], beside: Sequence[Path] = ()) -> None:
+def save_moments(path: str | Path, moments: Moments, values: dict[str, Any], beside: Sequence[Path] = ()) -> None:
     """Writes moments to an .npz file, atomically, and then its record.
 
     Of the covariance, which is symmetric, it keeps the lower triangle, row by row, in float32: half the size, for a
     relative change of distances of about 1e-9 (docs/metrics.md).
 
     Args:
-        settings: what the numbers are (extractor, split, ...); the record's values.
+        values: the record's: what the numbers are (extractor, split, ...).
         beside: finished files that the record speaks for, too.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
@@ -147,22 +147,22 @@ def save_moments(path: str | Path, moments: Moments, settings: dict[str, Any], b
             covariance=moments.covariance[np.tril_indices(len(moments.mean))].astype(np.float32),
             count=np.int64(moments.count),
         )
-    write_record(record_of(path), settings, [path, *beside])
+    write_record(record_of(path), values, [path, *beside])
 
 
 def load_moments(path: str | Path) -> tuple[Moments, dict[str, Any]]:
-    """Reads what :func:`save_moments` wrote: the moments and their settings.
+    """Reads what :func:`save_moments` wrote: the moments and the record's values.
 
     Raises:
         UserError: file or record is missing, damaged or exchanged.
     """
-    settings = read_record(record_of(path), [Path(path).name])
+    values = read_record(record_of(path), [Path(path).name])
     try:
         with np.load(path, allow_pickle=False) as content:
             moments = Moments(content["mean"], _symmetric(content["covariance"]), int(content["count"]))
     except Exception:  # numpy and zipfile raise nearly anything on another file
         raise UserError(f"{path} is not a file of feature statistics; {repair_hint(path)}.") from None
-    return moments, settings
+    return moments, values
 
 
 def _symmetric(kept: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ def kernel_distance(generated: Features, reference: Features) -> Estimate:
     within = _row_means(generated, generated)
     across = _row_means(generated, reference)
     value = float(within.mean() + _mean_within(reference) - 2 * across.mean())
-    influence = 2 * (within - across)  # of an image of the U-statistic, up to a constant
+    influence = 2 * (within - across)  # of an image on the U-statistic, up to a constant
     return Estimate(value, value + influence - influence.mean())
 
 
