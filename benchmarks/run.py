@@ -145,11 +145,11 @@ def build(name: str, size: str, precision: str, device: str, mode: str, batch: i
     networks = NETWORK_DTYPES.get(precision)
     settings = load_settings(*(ROOT / path for path in ["config.yaml", *SIZES[size]]))
     target = torch.device(device)
-    images = np.random.default_rng(0).integers(0, 256, (2048, 3, 32, 32), dtype=np.uint8)
     trains = name.startswith(TRAIN)
     variant = settings.variants[name.removeprefix(TRAIN) if trains else "baseline"]
     variant = variant.model_copy(update={"init_from": None})
     batch = batch or (8 if size == "paper" and device == "cpu" else variant.training.batch_size)
+    images = np.random.default_rng(0).integers(0, 256, (max(2048, batch), 3, 32, 32), dtype=np.uint8)
     training = variant.training.model_copy(update={"batch_size": batch})
     variant = variant.model_copy(update={"training": training})
     batches = Batches(images, training, 0, target)
